@@ -1,0 +1,1 @@
+"""One file per corpus; every one writes the same JSON manifests."""

@@ -1,0 +1,1 @@
+"""A synthetic corpus and a random encoder: `make demo`."""

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""The floor under every table: logistic regression on the same features.
+
+    python floor.py hparams/emodb.yaml --data_folder ... --test_fold 1
+
+Same hyperparameter file, folds, dev and cache as ``train.py``. Mean and
+standard deviation over time of one layer, standardised on the training
+utterances, into scikit-learn's logistic regression; the layer (or all of them
+together) and the regularisation are chosen on dev. What a pooling is worth is
+what it gains over this.
+"""
+
+import pathlib
+import sys
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from speechbrain.utils.logger import get_logger
+
+from bad_input import one_sentence
+from modules.experiment import (
+    describe_run,
+    fill_cache,
+    load_experiment,
+    make_datasets,
+    make_label_encoder,
+    open_output_folder,
+    prediction_rows,
+    read_manifests,
+)
+from modules.pooling import MeanStdPooling
+from modules.results import format_results, score, write_results
+
+logger = get_logger("floor")
+
+INVERSE_REGULARISATION = (0.001, 0.01, 0.1)
+
+
+def pooled_features(dataset):
+    """Return mean and deviation of each layer, and the labels.
+
+    Arguments
+    ---------
+    dataset : speechbrain.dataio.dataset.DynamicItemDataset
+        From `modules.experiment.make_datasets`.
+
+    Returns
+    -------
+    features : numpy.ndarray
+        [utterances, layers, 2 * width].
+    targets : numpy.ndarray
+        [utterances].
+    """
+    pooling = MeanStdPooling()
+    one = torch.ones(1)
+    features, targets = [], []
+    for item in dataset:
+        layers = item["hidden_states"].float().movedim(1, 0)
+        features.append(pooling(layers, one.expand(len(layers))))
+        targets.append(item["label_encoded"])
+    return torch.stack(features).numpy(), torch.tensor(targets).numpy()
+
+
+def choose_on_dev(train, dev):
+    """Fit one model per layer and strength; return the best on dev.
+
+    Arguments
+    ---------
+    train, dev : tuple
+        From `pooled_features`.
+
+    Returns
+    -------
+    model : sklearn.pipeline.Pipeline
+        Fitted on train.
+    choice : dict
+        ``layer`` (None: all layers), ``C`` and ``dev_WA``; of equals the
+        lowest layer and the strongest regularisation.
+    """
+    best, choice = None, {"dev_WA": -1.0}
+    for layer in [*range(train[0].shape[1]), None]:
+        for strength in INVERSE_REGULARISATION:
+            model = make_pipeline(
+                StandardScaler(),
+                LogisticRegression(C=strength, max_iter=2000),
+            ).fit(select_layer(train[0], layer), train[1])
+            accuracy = model.score(select_layer(dev[0], layer), dev[1])
+            if accuracy > choice["dev_WA"]:
+                best = model
+                choice = {"layer": layer, "C": strength, "dev_WA": accuracy}
+    return best, choice
+
+
+def select_layer(features, layer):
+    """Return [utterances, values] of one layer, or of all for None."""
+    if layer is not None:
+        features = features[:, layer]
+    return features.reshape(len(features), -1)
+
+
+def floor_fold(hparams, run_opts):
+    """Fit and test one fold; return what is in results.json."""
+    finished = open_output_folder(hparams)
+    if finished:
+        return finished
+    manifests = read_manifests(hparams)
+    label_encoder = make_label_encoder(hparams, manifests)
+    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
+    cache = fill_cache(hparams, run_opts, manifests)
+    datasets = make_datasets(manifests, cache, label_encoder)
+    model, choice = choose_on_dev(
+        pooled_features(datasets["train"]), pooled_features(datasets["dev"])
+    )
+    logger.info(f"chosen on dev: {choice}")
+
+    features, targets = pooled_features(datasets["test"])
+    seen = model.predict_log_proba(select_layer(features, choice["layer"]))
+    # A class that train lacks gets no probability.
+    log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
+    log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
+    targets = torch.from_numpy(targets)
+    guesses = log_probabilities.argmax(dim=1)
+    results = (
+        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
+        | score(targets.tolist(), guesses.tolist(), labels)
+        | describe_run(hparams, manifests)
+        | {"pooling": hparams["system"], "best_epoch": None}
+        | choice
+    )
+    rows = prediction_rows(
+        datasets["test"].data_ids,
+        targets,
+        log_probabilities,
+        manifests["test"],
+        labels,
+    )
+    write_results(pathlib.Path(hparams["output_folder"]), results, rows)
+    return results
+
+
+def main(arguments):
+    """Run from the command line."""
+    with one_sentence():
+        hparams, run_opts = load_experiment(
+            [*arguments, "--system=logistic_regression"]
+        )
+        results = floor_fold(hparams, run_opts)
+        print(format_results(results))
+        print(f"results and pictures: {hparams['output_folder']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

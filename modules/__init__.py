@@ -1,0 +1,1 @@
+"""Torch modules and the Brain: what the papers are about."""

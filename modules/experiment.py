@@ -1,0 +1,304 @@
+"""One run, from the command line to data sets: shared by all scripts."""
+
+import difflib
+import functools
+import json
+import pathlib
+import re
+
+import speechbrain as sb
+import yaml
+from hyperpyyaml import load_hyperpyyaml
+from speechbrain.dataio.dataio import load_data_json
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.logger import get_logger
+from speechbrain.utils.run_opts import RunOptions
+
+from bad_input import BadInput
+from modules.head import check_pooling
+from modules.results import write_text
+
+logger = get_logger(__name__)
+
+# Where a run may go on although these differ from the run before.
+_MAY_DIFFER = {"data_folder", "output_folder", "cache_folder", "csv_file"}
+
+
+def load_experiment(arguments):
+    """Read a hyperparameter file and the command line.
+
+    Arguments
+    ---------
+    arguments : list of str
+        ``[hparams file, --key=value, ...]`` with SpeechBrain's run options.
+
+    Returns
+    -------
+    hparams : dict
+        From HyperPyYAML, checked.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        SpeechBrain's run options.
+
+    Raises
+    ------
+    BadInput
+        If a key is unknown, missing or out of range.
+    """
+    try:
+        path, run_opts, overrides = RunOptions.from_command_line_args(arguments)
+    except ValueError as problem:
+        raise BadInput(
+            f"command line: {problem}; give --key=value after the "
+            "hyperparameter file"
+        ) from problem
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise BadInput(
+            f"hyperparameter file {path} cannot be read: "
+            f"{problem.strerror}; hparams/ holds the ones to choose from"
+        ) from problem
+    given = yaml.safe_load(overrides) or {}
+    keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+    for key in given:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            hint = f"did you mean --{near[0]}? " if near else ""
+            raise BadInput(
+                f"unknown key --{key}: {hint}{path} has {', '.join(keys)}"
+            )
+    for key in re.findall(r"^(\w+): *!PLACEHOLDER", text, flags=re.MULTILINE):
+        if key not in given:
+            raise BadInput(f"{path} needs --{key}")
+    hparams = load_hyperpyyaml(text, overrides)
+    check_settings(hparams)
+    hparams["hparams_file"] = path
+    hparams["overrides"] = overrides
+    return hparams, run_opts
+
+
+def check_settings(hparams):
+    """Refuse settings out of range, before any work starts.
+
+    Raises
+    ------
+    BadInput
+        Naming the key and what it may be.
+    """
+    check_pooling(hparams["pooling"])
+    folds = list(range(1, hparams["number_of_folds"] + 1))
+    if hparams["test_fold"] not in folds:
+        raise BadInput(
+            f"test_fold {hparams['test_fold']} does not exist: choose one of "
+            f"{', '.join(map(str, folds))}"
+        )
+    for key in ("channel_dropout", "label_smoothing"):
+        value = hparams[key]
+        if not isinstance(value, int | float) or not 0 <= value < 1:
+            raise BadInput(f"{key} must be a number in [0, 1), not {value}")
+    for key in (
+        "attention_heads",
+        "projection_size",
+        "number_of_epochs",
+        "batch_size",
+    ):
+        value = hparams[key]
+        if not isinstance(value, int) or value < 1:
+            raise BadInput(f"{key} must be a positive integer, not {value}")
+    if not isinstance(hparams["normalize_layers"], bool):
+        raise BadInput("normalize_layers must be true or false")
+    if not isinstance(hparams["seed"], int):
+        raise BadInput(f"seed must be an integer, not {hparams['seed']}")
+    if not isinstance(hparams["lr"], float) or not hparams["lr"] > 0:
+        raise BadInput(f"lr must be a positive number, not {hparams['lr']}")
+
+
+def settings(hparams):
+    """Return the plain values among the hyperparameters."""
+    return {
+        key: value
+        for key, value in hparams.items()
+        if isinstance(value, str | int | float | None)
+        and key not in ("hparams_file", "overrides", "__set_seed")
+    }
+
+
+def open_output_folder(hparams):
+    """Create the output folder, or go on in the one of the same settings.
+
+    Returns
+    -------
+    finished : dict
+        What results.json says if the run is finished, else None.
+
+    Raises
+    ------
+    BadInput
+        If the folder holds a run of other settings.
+    """
+    folder = pathlib.Path(hparams["output_folder"])
+    record = folder / "settings.json"
+    now = settings(hparams)
+    if record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        paths = {k for k in now if k.endswith(("_folder", "_file", "_log"))}
+        differing = [
+            f"{key} {before.get(key)} instead of {now.get(key)}"
+            for key in sorted(set(before) | set(now))
+            if before.get(key) != now.get(key)
+            and key not in _MAY_DIFFER | paths
+        ]
+        if differing:
+            raise BadInput(
+                f"{folder} holds a run with {'; '.join(differing)}: choose "
+                "another --output_folder, or delete this one"
+            )
+    sb.create_experiment_directory(
+        experiment_directory=str(folder),
+        hyperparams_to_save=hparams["hparams_file"],
+        overrides=hparams["overrides"],
+    )
+    pathlib.Path(hparams["save_folder"]).mkdir(exist_ok=True)
+    if not record.exists():
+        write_text(record, json.dumps(now, indent=2) + "\n")
+    logger.info(f"seed: {hparams['seed']}")
+    finished = folder / "results.json"
+    if not finished.exists():
+        return None
+    logger.info(f"already finished; delete {folder} to run anew")
+    return json.loads(finished.read_text(encoding="utf-8"))
+
+
+def read_manifests(hparams):
+    """Prepare the corpus and return its manifests.
+
+    Returns
+    -------
+    manifests : dict
+        "train", "dev" and "test": entries by utterance, paths filled in.
+    """
+    run_on_main(hparams["prepare"])
+    root = str(hparams["data_folder"] or ".")
+    manifests = {}
+    for split in ("train", "dev", "test"):
+        path = pathlib.Path(hparams["manifest_folder"]) / f"{split}.json"
+        manifests[split] = load_data_json(path, {"data_root": root})
+    return manifests
+
+
+def make_label_encoder(hparams, manifests):
+    """Return the encoder of the labels, in alphabetical order.
+
+    It is written to label_encoder.txt.
+    """
+    labels = sorted(
+        {e["label"] for split in manifests.values() for e in split.values()}
+    )
+    label_encoder = CategoricalEncoder()
+    label_encoder.expect_len(len(labels))
+    label_encoder.update_from_iterable(labels)
+    run_on_main(
+        label_encoder.save,
+        args=[str(pathlib.Path(hparams["save_folder"]) / "label_encoder.txt")],
+    )
+    return label_encoder
+
+
+def fill_cache(hparams, run_opts, manifests):
+    """Return the feature cache, holding every recording of the manifests.
+
+    Arguments
+    ---------
+    hparams : dict
+        Makes the cache and, if something is missing, the encoder.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        Precision and device of the encoder.
+    manifests : dict
+        From `read_manifests`.
+
+    Returns
+    -------
+    cache : modules.feature_cache.FeatureCache
+    """
+    precision = run_opts["precision"]
+    cache = hparams["cache"](precision=precision)
+    make_encoder = functools.partial(hparams["encoder"], precision=precision)
+    recordings = {u: e for s in manifests.values() for u, e in s.items()}
+    device = run_opts["device"] or "cpu"
+    run_on_main(cache.fill, args=[recordings, make_encoder, device])
+    return cache
+
+
+def make_datasets(manifests, cache, label_encoder):
+    """Return data sets that read hidden states from the cache.
+
+    Arguments
+    ---------
+    manifests : dict
+        From `read_manifests`.
+    cache : modules.feature_cache.FeatureCache
+        Holds every recording.
+    label_encoder : speechbrain.dataio.encoder.CategoricalEncoder
+        From `make_label_encoder`.
+
+    Returns
+    -------
+    datasets : dict
+        "train", "dev" and "test", items ``id``, ``hidden_states``
+        [frames, layers, width] and ``label_encoded``.
+    """
+
+    @sb.utils.data_pipeline.takes("sha256")
+    @sb.utils.data_pipeline.provides("hidden_states")
+    def read_hidden_states(recording_digest):
+        return cache.read(recording_digest)
+
+    @sb.utils.data_pipeline.takes("label")
+    @sb.utils.data_pipeline.provides("label_encoded")
+    def encode_label(label):
+        return label_encoder.encode_label(label)
+
+    return {
+        split: DynamicItemDataset(
+            entries,
+            dynamic_items=[read_hidden_states, encode_label],
+            output_keys=["id", "hidden_states", "label_encoded"],
+        )
+        for split, entries in manifests.items()
+    }
+
+
+def describe_run(hparams, manifests):
+    """Return what results.json says of a run beside its scores."""
+    keys = (
+        "test_fold",
+        "seed",
+        "encoder_hub",
+        "pooling",
+        "label_smoothing",
+        "channel_dropout",
+        "normalize_layers",
+        "number_of_epochs",
+        "dev_split",
+    )
+    sizes = {f"n_{split}": len(manifests[split]) for split in manifests}
+    return sizes | {key: hparams[key] for key in keys}
+
+
+def prediction_rows(utterances, targets, log_probabilities, entries, labels):
+    """Return the rows of predictions.csv; see `modules.results`."""
+    probabilities = log_probabilities.exp()
+    return [
+        {
+            "utterance": utterance,
+            "speaker": entries[utterance]["speaker"],
+            "truth": labels[target],
+            "prediction": labels[int(row.argmax())],
+        }
+        | {label: f"{p:.6f}" for label, p in zip(labels, row.tolist())}
+        for utterance, target, row in zip(
+            utterances, targets.tolist(), probabilities
+        )
+    ]

@@ -1,0 +1,111 @@
+"""Shared by all tests: small encoders and a small corpus, made here."""
+
+import csv
+import itertools
+import logging
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from speechbrain.utils.importutils import LazyModule
+
+# hypothesis asks every loaded module for its file, and SpeechBrain's lazy
+# modules would import packages that are not installed to answer.
+LazyModule.__file__ = None
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Family and whether its convolutions have layer (or else group) norm.
+ENCODERS = [
+    ("wavlm", True),
+    ("wavlm", False),
+    ("hubert", True),
+    ("hubert", False),
+    ("wav2vec2", True),
+    ("wav2vec2", False),
+    ("whisper", True),
+]
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory):
+    """Return a function that makes an encoder of random weights once."""
+    from demo.random_encoder import make_random_encoder
+
+    root = tmp_path_factory.mktemp("encoders")
+
+    def make(family="wavlm", layer_norm=True, seed=0):
+        folder = root / f"{family}-{layer_norm}-{seed}-random-weights"
+        if not folder.exists():
+            make_random_encoder(
+                folder,
+                family=family,
+                layer_norm=layer_norm,
+                seed=seed,
+                layers=2,
+                width=32,
+            )
+        return str(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tmp_path_factory):
+    """Return the CSV file of a corpus of tones: 3 classes, 5 speakers."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    rows = []
+    pitches = {"calm": 200, "glad": 400, "mad": 800}
+    for speaker, label, take in itertools.product(range(5), pitches, range(4)):
+        seconds = rng.uniform(0.2, 0.5)
+        time = np.arange(round(16000 * seconds)) / 16000
+        pitch = pitches[label] * rng.uniform(0.9, 1.1)
+        wave = 0.3 * np.sin(2 * np.pi * pitch * time)
+        wave += 0.01 * rng.standard_normal(len(time))
+        name = f"{speaker}_{label}_{take}.wav"
+        soundfile.write(root / name, wave, 16000)
+        rows.append([name, label, f"speaker{speaker}"])
+    path = root / "corpus.csv"
+    with open(path, "w", newline="") as out:
+        csv.writer(out).writerows([["path", "label", "speaker"], *rows])
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def command(tone_corpus, encoder_folder, tmp_path_factory):
+    """Return a function that gives the command line of a small run."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(output_folder, **changes):
+        options = {
+            "csv_file": tone_corpus,
+            "output_folder": output_folder,
+            "cache_folder": cache,
+            "encoder_hub": encoder_folder(),
+            "number_of_epochs": 3,
+            "batch_size": 8,
+            "projection_size": 8,
+        } | changes
+        return [
+            str(ROOT / "hparams/own_corpus.yaml"),
+            *(f"--{key}={value}" for key, value in options.items()),
+            "--noprogressbar",
+            "--device=cpu",
+        ]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def own_logging(monkeypatch):
+    """Take back the handlers and the hook that a run sets up."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    for handler in set(root.handlers) - set(before):
+        root.removeHandler(handler)
+        handler.close()

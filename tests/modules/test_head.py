@@ -1,0 +1,62 @@
+"""The head: its parts are in the paper's order, packed equals padded."""
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from bad_input import BadInput
+from modules.head import EmotionHead
+from modules.pooling import POOLINGS
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("normalize", [False, True])
+@settings(deadline=None, max_examples=10)
+@given(
+    frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    seed=st.integers(0, 1000),
+)
+def test_packed_equals_padded_equals_alone(pooling, normalize, frames, seed):
+    torch.manual_seed(seed)
+    head = EmotionHead(
+        3, 8, 4, projection_size=6, pooling=pooling, normalize_layers=normalize
+    ).eval()
+    states = [torch.randn(3, count, 8) for count in frames]
+    packed = head.forward_packed(torch.cat(states, dim=1), frames)
+    batch = torch.full((3, len(frames), max(frames), 8), 5.0)
+    for i, utterance in enumerate(states):
+        batch[:, i, : frames[i]] = utterance
+    padded = head(batch, torch.tensor(frames) / max(frames))
+    torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-4)
+    for i, utterance in enumerate(states):
+        alone = head(utterance[:, None], torch.ones(1))[0]
+        torch.testing.assert_close(packed[i], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_of_packed_equal_those_of_padded():
+    head = EmotionHead(3, 8, 4, projection_size=6, channel_dropout=0.0)
+    states = torch.randn(3, 2, 5, 8)
+    gradients = []
+    for output in (
+        head(states, torch.ones(2)),
+        head.forward_packed(states.flatten(1, 2), [5, 5]),
+    ):
+        head.zero_grad()
+        output[:, 0].sum().backward()
+        gradients.append([p.grad.clone() for p in head.parameters()])
+    for padded, packed in zip(*gradients):
+        torch.testing.assert_close(padded, packed, atol=1e-6, rtol=1e-4)
+
+
+def test_sizes_at_the_scale_of_the_paper():
+    head = EmotionHead(layers=25, width=1024, classes=4)
+    assert head.classifier.in_features == 32_640
+    megabytes = sum(p.numel() for p in head.parameters()) * 4 / 1e6
+    assert 1.5 < megabytes < 2.5
+    output = head(torch.randn(25, 2, 3, 1024), torch.ones(2))
+    torch.testing.assert_close(output.exp().sum(dim=1), torch.ones(2))
+
+
+def test_unknown_pooling_is_refused_with_the_choices():
+    with pytest.raises(BadInput, match="mean, mean_std, corr, attentive_corr"):
+        EmotionHead(3, 8, 4, pooling="max")

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Train on all folds but one, test on that one.
+
+    python train.py hparams/corr_wavlm.yaml --data_folder IEMOCAP_full_release
+                    --test_fold 1 [--key=value ...]
+
+The hidden states of the frozen encoder are computed once and cached; the head
+is trained on them; the checkpoint with the best dev accuracy is tested.
+Started again after an interruption, it goes on where it stopped.
+"""
+
+import pathlib
+import sys
+
+import torch
+from speechbrain.utils.distributed import ddp_init_group, run_on_main
+
+from bad_input import one_sentence
+from modules.batch import PackedBatch
+from modules.brain import EmotionBrain, WholeCheckpointer
+from modules.experiment import (
+    describe_run,
+    fill_cache,
+    load_experiment,
+    make_datasets,
+    make_label_encoder,
+    open_output_folder,
+    prediction_rows,
+    read_manifests,
+)
+from modules.results import (
+    format_results,
+    plot_layer_weights,
+    score,
+    write_results,
+)
+
+
+def train_fold(hparams, run_opts):
+    """Train and test one fold; return what is in results.json.
+
+    Arguments
+    ---------
+    hparams : dict
+        From `modules.experiment.load_experiment`.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        From the same.
+    """
+    output_folder = pathlib.Path(hparams["output_folder"])
+    finished = open_output_folder(hparams)
+    if finished:
+        return finished
+    manifests = read_manifests(hparams)
+    label_encoder = make_label_encoder(hparams, manifests)
+    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
+    cache = fill_cache(hparams, run_opts, manifests)
+    datasets = make_datasets(manifests, cache, label_encoder)
+
+    torch.manual_seed(hparams["seed"])
+    head = hparams["head"](
+        layers=cache.layers, width=cache.width, classes=len(labels)
+    )
+    brain = EmotionBrain(
+        modules={"head": head},
+        opt_class=hparams["optimizer"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=WholeCheckpointer(
+            hparams["save_folder"],
+            recoverables={"head": head, "counter": hparams["epoch_counter"]},
+        ),
+    )
+    loader = {
+        "batch_size": hparams["batch_size"],
+        "collate_fn": PackedBatch.collate,
+    }
+    brain.fit(
+        hparams["epoch_counter"],
+        datasets["train"],
+        datasets["dev"],
+        train_loader_kwargs=loader | {"shuffle": True},
+        valid_loader_kwargs=loader,
+    )
+    predictions = brain.test(datasets["test"], **loader)
+
+    utterances, targets, log_probabilities = predictions
+    guesses = log_probabilities.argmax(dim=1)
+    results = (
+        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
+        | score(targets.tolist(), guesses.tolist(), labels)
+        | describe_run(hparams, manifests)
+        | {
+            "best_epoch": brain.chosen["epoch"],
+            "dev_WA": brain.chosen["dev_WA"],
+        }
+    )
+    plot_layer_weights(
+        output_folder / "layer_weights.png",
+        head.layer_pooling.layer_weights().tolist(),
+        f"{results['system']}, test fold {results['test_fold']}",
+    )
+    rows = prediction_rows(*predictions, manifests["test"], labels)
+    run_on_main(write_results, args=[output_folder, results, rows])
+    return results
+
+
+def main(arguments):
+    """Run from the command line."""
+    with one_sentence():
+        hparams, run_opts = load_experiment(arguments)
+        ddp_init_group(run_opts)
+        results = train_fold(hparams, run_opts)
+        print(format_results(results))
+        print(f"results and pictures: {hparams['output_folder']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
