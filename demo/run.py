@@ -31,7 +31,7 @@ def main():
     say(f"synthetic speech by espeak-ng in IEMOCAP's layout: {corpus}")
     make_corpus(ROOT / corpus)
     say(f"a small WavLM with random weights: {encoder}")
-    make_random_encoder(ROOT / encoder, family="wavlm", layer_norm=True)
+    make_random_encoder(ROOT / encoder, family="wavlm", layer_norm=False)
     command = [
         "train.py",
         "hparams/corr_wavlm.yaml",
@@ -40,7 +40,8 @@ def main():
         f"--cache_folder={FOLDER / 'cache'}",
         f"--output_folder={FOLDER / 'fold_1'}",
         "--test_fold=1",
-        "--number_of_epochs=25",
+        "--normalize_layers=true",
+        "--number_of_epochs=15",
         "--lr=0.001",
     ]
     say("python " + shlex.join(command))

@@ -16,8 +16,10 @@ import sys
 def read_rows(folder):
     """Return the results of the folds by system folder."""
     rows = collections.defaultdict(list)
-    for path in sorted(pathlib.Path(folder).glob("**/fold_*/results.json")):
-        system = str(path.parent.parent.relative_to(folder))
+    for path in sorted(pathlib.Path(folder).glob("**/fold_*/**/results.json")):
+        parts = path.relative_to(folder).parts
+        fold = next(i for i, part in enumerate(parts) if "fold_" in part)
+        system = "/".join(parts[:fold])
         rows[system].append(json.loads(path.read_text(encoding="utf-8")))
     return rows
 

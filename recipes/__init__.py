@@ -1,0 +1,1 @@
+"""One folder per corpus: protocol, results and the runs behind them."""

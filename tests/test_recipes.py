@@ -1,0 +1,63 @@
+"""The paper's hparams files run on a tree in IEMOCAP's layout."""
+
+import json
+import re
+
+import pytest
+from conftest import ENCODERS, ROOT
+
+import train
+from demo.synthetic_corpus import make_corpus
+from recipes.table import main as print_table
+
+YAML_OF = {
+    "wavlm": "corr_wavlm",
+    "hubert": "corr_hubert",
+    "wav2vec2": "corr_wav2vec2",
+    "whisper": "corr_whisper",
+}
+
+
+@pytest.fixture(scope="module")
+def synthetic_iemocap(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "synthetic_iemocap"
+    make_corpus(folder, utterances_per_class_and_speaker=1)
+    return folder
+
+
+@pytest.mark.parametrize("family, layer_norm", ENCODERS)
+def test_train_on_a_tree_in_iemocaps_layout(
+    family, layer_norm, synthetic_iemocap, encoder_folder, tmp_path
+):
+    train.main(
+        [
+            str(ROOT / f"hparams/{YAML_OF[family]}.yaml"),
+            f"--data_folder={synthetic_iemocap}",
+            f"--encoder_hub={encoder_folder(family, layer_norm)}",
+            f"--output_folder={tmp_path / 'run'}",
+            f"--cache_folder={tmp_path / 'cache'}",
+            "--test_fold=2",
+            "--number_of_epochs=1",
+            "--noprogressbar",
+            "--device=cpu",
+        ]
+    )
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["labels"] == ["ang", "hap", "neu", "sad"]
+    assert results["n_test"] == 8
+    manifest = (tmp_path / "run/manifests/test.json").read_text()
+    assert set(re.findall('"speaker": "(.*?)"', manifest)) == {
+        "Ses02F",
+        "Ses02M",
+    }
+
+
+def test_table_is_mean_and_spread_over_folds(tmp_path, capsys):
+    for fold, accuracy in enumerate([0.5, 0.7], start=1):
+        folder = tmp_path / "mean" / f"fold_{fold}"
+        folder.mkdir(parents=True)
+        results = dict.fromkeys(["WA", "UA", "macro_f1", "dev_WA"], accuracy)
+        results |= {"test_fold": fold, "seed": 3}
+        (folder / "results.json").write_text(json.dumps(results))
+    print_table(tmp_path)
+    assert "| mean | 1,2 | 3 | 60.0 (14.1) |" in capsys.readouterr().out
