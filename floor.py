@@ -10,7 +10,6 @@ together) and the regularisation are chosen on dev. What a pooling is worth is
 what it gains over this.
 """
 
-import pathlib
 import sys
 
 import torch
@@ -21,17 +20,13 @@ from speechbrain.utils.logger import get_logger
 
 from bad_input import one_sentence
 from modules.experiment import (
-    describe_run,
-    fill_cache,
     load_experiment,
-    make_datasets,
-    make_label_encoder,
     open_output_folder,
-    prediction_rows,
-    read_manifests,
+    prepare_run,
+    report,
 )
 from modules.pooling import MeanStdPooling
-from modules.results import format_results, score, write_results
+from modules.results import format_results
 
 logger = get_logger("floor")
 
@@ -105,11 +100,7 @@ def floor_fold(hparams, run_opts):
     finished = open_output_folder(hparams)
     if finished:
         return finished
-    manifests = read_manifests(hparams)
-    label_encoder = make_label_encoder(hparams, manifests)
-    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
-    cache = fill_cache(hparams, run_opts, manifests)
-    datasets = make_datasets(manifests, cache, label_encoder)
+    manifests, labels, _, datasets = prepare_run(hparams, run_opts)
     model, choice = choose_on_dev(
         pooled_features(datasets["train"]), pooled_features(datasets["dev"])
     )
@@ -120,24 +111,30 @@ def floor_fold(hparams, run_opts):
     # A class that train lacks gets no probability.
     log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
     log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
-    targets = torch.from_numpy(targets)
-    guesses = log_probabilities.argmax(dim=1)
-    results = (
-        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
-        | score(targets.tolist(), guesses.tolist(), labels)
-        | describe_run(hparams, manifests)
-        | {"pooling": hparams["system"], "best_epoch": None}
-        | choice
-    )
-    rows = prediction_rows(
+    predictions = (
         datasets["test"].data_ids,
-        targets,
+        torch.from_numpy(targets),
         log_probabilities,
-        manifests["test"],
-        labels,
     )
-    write_results(pathlib.Path(hparams["output_folder"]), results, rows)
-    return results
+    # What belongs to a head alone is not said of the floor.
+    absent = dict.fromkeys(
+        (
+            "best_epoch",
+            "label_smoothing",
+            "channel_dropout",
+            "normalize_layers",
+            "number_of_epochs",
+        )
+    )
+    return report(
+        hparams,
+        manifests,
+        labels,
+        predictions,
+        **absent,
+        pooling=hparams["system"],
+        **choice,
+    )
 
 
 def main(arguments):

@@ -19,21 +19,12 @@ from bad_input import one_sentence
 from modules.batch import PackedBatch
 from modules.brain import EmotionBrain, WholeCheckpointer
 from modules.experiment import (
-    describe_run,
-    fill_cache,
     load_experiment,
-    make_datasets,
-    make_label_encoder,
     open_output_folder,
-    prediction_rows,
-    read_manifests,
+    prepare_run,
+    report,
 )
-from modules.results import (
-    format_results,
-    plot_layer_weights,
-    score,
-    write_results,
-)
+from modules.results import format_results, plot_layer_weights
 
 
 def train_fold(hparams, run_opts):
@@ -46,15 +37,10 @@ def train_fold(hparams, run_opts):
     run_opts : speechbrain.utils.run_opts.RunOptions
         From the same.
     """
-    output_folder = pathlib.Path(hparams["output_folder"])
     finished = open_output_folder(hparams)
     if finished:
         return finished
-    manifests = read_manifests(hparams)
-    label_encoder = make_label_encoder(hparams, manifests)
-    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
-    cache = fill_cache(hparams, run_opts, manifests)
-    datasets = make_datasets(manifests, cache, label_encoder)
+    manifests, labels, cache, datasets = prepare_run(hparams, run_opts)
 
     torch.manual_seed(hparams["seed"])
     head = hparams["head"](
@@ -83,25 +69,23 @@ def train_fold(hparams, run_opts):
     )
     predictions = brain.test(datasets["test"], **loader)
 
-    utterances, targets, log_probabilities = predictions
-    guesses = log_probabilities.argmax(dim=1)
-    results = (
-        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
-        | score(targets.tolist(), guesses.tolist(), labels)
-        | describe_run(hparams, manifests)
-        | {
-            "best_epoch": brain.chosen["epoch"],
-            "dev_WA": brain.chosen["dev_WA"],
-        }
+    run_on_main(
+        plot_layer_weights,
+        args=[
+            pathlib.Path(hparams["output_folder"]) / "layer_weights.png",
+            head.layer_pooling.layer_weights().tolist(),
+            f"{hparams['encoder_hub']} {hparams['system']}, "
+            f"test fold {hparams['test_fold']}",
+        ],
     )
-    plot_layer_weights(
-        output_folder / "layer_weights.png",
-        head.layer_pooling.layer_weights().tolist(),
-        f"{results['system']}, test fold {results['test_fold']}",
+    return report(
+        hparams,
+        manifests,
+        labels,
+        predictions,
+        best_epoch=brain.chosen["epoch"],
+        dev_WA=brain.chosen["dev_WA"],
     )
-    rows = prediction_rows(*predictions, manifests["test"], labels)
-    run_on_main(write_results, args=[output_folder, results, rows])
-    return results
 
 
 def main(arguments):

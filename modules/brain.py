@@ -53,8 +53,8 @@ class EmotionBrain(sb.Brain):
     def compute_forward(self, batch, stage):
         """Return log-probabilities [batch, classes]."""
         batch = batch.to(self.device)
-        return self.modules.head.forward_packed(
-            batch.hidden_states.float().movedim(1, 0), batch.frames
+        return self.modules.head(
+            batch.hidden_states.float().movedim(1, 0), frames=batch.frames
         )
 
     def compute_objectives(self, predictions, batch, stage):

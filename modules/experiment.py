@@ -12,18 +12,30 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataio import load_data_json
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
 from bad_input import BadInput
 from modules.head import check_pooling
-from modules.results import write_text
+from modules.results import score, write_results, write_text
 
 logger = get_logger(__name__)
 
 # Where a run may go on although these differ from the run before.
 _MAY_DIFFER = {"data_folder", "output_folder", "cache_folder", "csv_file"}
+
+_REPORTED = (
+    "test_fold",
+    "seed",
+    "encoder_hub",
+    "pooling",
+    "label_smoothing",
+    "channel_dropout",
+    "normalize_layers",
+    "number_of_epochs",
+    "dev_split",
+)
 
 
 def load_experiment(arguments):
@@ -226,7 +238,7 @@ def fill_cache(hparams, run_opts, manifests):
     cache = hparams["cache"](precision=precision)
     make_encoder = functools.partial(hparams["encoder"], precision=precision)
     recordings = {u: e for s in manifests.values() for u, e in s.items()}
-    device = run_opts["device"] or "cpu"
+    device = run_opts["device"] or infer_device()
     run_on_main(cache.fill, args=[recordings, make_encoder, device])
     return cache
 
@@ -270,35 +282,80 @@ def make_datasets(manifests, cache, label_encoder):
     }
 
 
-def describe_run(hparams, manifests):
-    """Return what results.json says of a run beside its scores."""
-    keys = (
-        "test_fold",
-        "seed",
-        "encoder_hub",
-        "pooling",
-        "label_smoothing",
-        "channel_dropout",
-        "normalize_layers",
-        "number_of_epochs",
-        "dev_split",
+def prepare_run(hparams, run_opts):
+    """Do all that comes before training.
+
+    Arguments
+    ---------
+    hparams : dict
+        From `load_experiment`.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        From the same.
+
+    Returns
+    -------
+    manifests : dict
+        From `read_manifests`.
+    labels : list of str
+        Names of the classes, in the order of their indices.
+    cache : modules.feature_cache.FeatureCache
+        Holds the features of every recording.
+    datasets : dict
+        From `make_datasets`.
+    """
+    manifests = read_manifests(hparams)
+    label_encoder = make_label_encoder(hparams, manifests)
+    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
+    cache = fill_cache(hparams, run_opts, manifests)
+    datasets = make_datasets(manifests, cache, label_encoder)
+    return manifests, labels, cache, datasets
+
+
+def report(hparams, manifests, labels, predictions, **more):
+    """Score the test predictions and write what a run leaves behind.
+
+    Arguments
+    ---------
+    hparams : dict
+        From `load_experiment`.
+    manifests : dict
+        From `read_manifests`.
+    labels : list of str
+        Names of the classes.
+    predictions : tuple
+        Utterances (list of str), targets [utterances] and log-probabilities
+        [utterances, classes] of the test set.
+    **more
+        What else results.json says; takes precedence.
+
+    Returns
+    -------
+    results : dict
+        What is in results.json.
+    """
+    utterances, targets, log_probabilities = predictions
+    guesses = log_probabilities.argmax(dim=1)
+    results = (
+        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
+        | score(targets.tolist(), guesses.tolist(), labels)
+        | {f"n_{split}": len(manifests[split]) for split in manifests}
+        | {key: hparams[key] for key in _REPORTED}
+        | more
     )
-    sizes = {f"n_{split}": len(manifests[split]) for split in manifests}
-    return sizes | {key: hparams[key] for key in keys}
-
-
-def prediction_rows(utterances, targets, log_probabilities, entries, labels):
-    """Return the rows of predictions.csv; see `modules.results`."""
-    probabilities = log_probabilities.exp()
-    return [
+    rows = [
         {
             "utterance": utterance,
-            "speaker": entries[utterance]["speaker"],
+            "speaker": manifests["test"][utterance]["speaker"],
             "truth": labels[target],
-            "prediction": labels[int(row.argmax())],
+            "prediction": labels[guess],
         }
-        | {label: f"{p:.6f}" for label, p in zip(labels, row.tolist())}
-        for utterance, target, row in zip(
-            utterances, targets.tolist(), probabilities
+        | {label: f"{p:.6f}" for label, p in zip(labels, chances)}
+        for utterance, target, guess, chances in zip(
+            utterances,
+            targets.tolist(),
+            guesses.tolist(),
+            log_probabilities.exp().tolist(),
         )
     ]
+    run_on_main(write_results, args=[hparams["output_folder"], results, rows])
+    return results

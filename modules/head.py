@@ -121,15 +121,18 @@ class EmotionHead(nn.Module):
         """Return log-probabilities [batch, classes] of embeddings."""
         return torch.log_softmax(self.classifier(embeddings).float(), dim=1)
 
-    def forward(self, hidden_states, lengths):
-        """Classify utterances.
+    def forward(self, hidden_states, lengths=None, frames=None):
+        """Classify utterances, padded or packed.
 
         Arguments
         ---------
         hidden_states : torch.Tensor
-            [layers, batch, frames, width].
+            Padded, [layers, batch, frames, width]; or packed, the frames of
+            all utterances one after the other, [layers, frames, width].
         lengths : torch.Tensor
-            Relative lengths, [batch].
+            Relative lengths of padded utterances, [batch].
+        frames : list of int
+            Number of frames of each packed utterance.
 
         Returns
         -------
@@ -137,30 +140,18 @@ class EmotionHead(nn.Module):
             [batch, classes].
         """
         features = self.project(hidden_states)
+        if frames is not None:
+            features, lengths = _pad(features, frames)
         return self.classify(self.pool(features, lengths))
 
-    def forward_packed(self, hidden_states, frames):
-        """Classify utterances that are packed without padding.
 
-        Arguments
-        ---------
-        hidden_states : torch.Tensor
-            Frames of all utterances, one after the other;
-            [layers, frames, width].
-        frames : list of int
-            Number of frames per utterance.
-
-        Returns
-        -------
-        log_probabilities : torch.Tensor
-            [batch, classes].
-        """
-        features = self.project(hidden_states)  # [frames, projection_size]
-        longest = max(frames)
-        lengths = torch.tensor(frames, device=features.device) / longest
-        mask = valid_frames_mask(lengths, longest)
-        # Not pad_sequence: its backward copies the whole batch once for each
-        # utterance.
-        padded = features.new_zeros(mask.numel(), features.shape[1])
-        padded = padded.index_copy(0, mask.flatten().nonzero()[:, 0], features)
-        return self.classify(self.pool(padded.view(*mask.shape, -1), lengths))
+def _pad(features, frames):
+    """Pad packed frames [frames, channels]; return them and their lengths."""
+    longest = max(frames)
+    lengths = torch.tensor(frames, device=features.device) / longest
+    mask = valid_frames_mask(lengths, longest)
+    # Not pad_sequence: its backward copies the whole batch once for each
+    # utterance.
+    padded = features.new_zeros(mask.numel(), features.shape[1])
+    padded = padded.index_copy(0, mask.flatten().nonzero()[:, 0], features)
+    return padded.view(*mask.shape, -1), lengths

@@ -22,7 +22,7 @@ def test_packed_equals_padded_equals_alone(pooling, normalize, frames, seed):
         3, 8, 4, projection_size=6, pooling=pooling, normalize_layers=normalize
     ).eval()
     states = [torch.randn(3, count, 8) for count in frames]
-    packed = head.forward_packed(torch.cat(states, dim=1), frames)
+    packed = head(torch.cat(states, dim=1), frames=frames)
     batch = torch.full((3, len(frames), max(frames), 8), 5.0)
     for i, utterance in enumerate(states):
         batch[:, i, : frames[i]] = utterance
@@ -39,7 +39,7 @@ def test_gradients_of_packed_equal_those_of_padded():
     gradients = []
     for output in (
         head(states, torch.ones(2)),
-        head.forward_packed(states.flatten(1, 2), [5, 5]),
+        head(states.flatten(1, 2), frames=[5, 5]),
     ):
         head.zero_grad()
         output[:, 0].sum().backward()
