@@ -97,7 +97,7 @@ def select_layer(features, layer):
 
 def floor_fold(hparams, run_opts):
     """Fit and test one fold; return what is in results.json."""
-    finished = open_output_folder(hparams)
+    finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)

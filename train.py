@@ -13,7 +13,11 @@ import pathlib
 import sys
 
 import torch
-from speechbrain.utils.distributed import ddp_init_group, run_on_main
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    if_main_process,
+    run_on_main,
+)
 
 from bad_input import one_sentence
 from modules.batch import PackedBatch
@@ -37,7 +41,7 @@ def train_fold(hparams, run_opts):
     run_opts : speechbrain.utils.run_opts.RunOptions
         From the same.
     """
-    finished = open_output_folder(hparams)
+    finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
     manifests, labels, cache, datasets = prepare_run(hparams, run_opts)
@@ -94,8 +98,9 @@ def main(arguments):
         hparams, run_opts = load_experiment(arguments)
         ddp_init_group(run_opts)
         results = train_fold(hparams, run_opts)
-        print(format_results(results))
-        print(f"results and pictures: {hparams['output_folder']}")
+        if if_main_process():
+            print(format_results(results))
+            print(f"results and pictures: {hparams['output_folder']}")
 
 
 if __name__ == "__main__":

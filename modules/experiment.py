@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import hashlib
 import json
 import pathlib
 import re
@@ -12,7 +13,11 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataio import load_data_json
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
-from speechbrain.utils.distributed import infer_device, run_on_main
+from speechbrain.utils.distributed import (
+    if_main_process,
+    infer_device,
+    run_on_main,
+)
 from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
@@ -22,8 +27,8 @@ from modules.results import score, write_results, write_text
 
 logger = get_logger(__name__)
 
-# Where a run may go on although these differ from the run before.
-_MAY_DIFFER = {"data_folder", "output_folder", "cache_folder", "csv_file"}
+# A run may go on although its files have moved.
+_PLACES = ("_folder", "_file", "_log")
 
 _REPORTED = (
     "test_fold",
@@ -137,7 +142,7 @@ def settings(hparams):
     }
 
 
-def open_output_folder(hparams):
+def open_output_folder(hparams, run_opts):
     """Create the output folder, or go on in the one of the same settings.
 
     Returns
@@ -151,36 +156,45 @@ def open_output_folder(hparams):
         If the folder holds a run of other settings.
     """
     folder = pathlib.Path(hparams["output_folder"])
-    record = folder / "settings.json"
     now = settings(hparams)
-    if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        paths = {k for k in now if k.endswith(("_folder", "_file", "_log"))}
-        differing = [
-            f"{key} {before.get(key)} instead of {now.get(key)}"
-            for key in sorted(set(before) | set(now))
-            if before.get(key) != now.get(key)
-            and key not in _MAY_DIFFER | paths
-        ]
-        if differing:
-            raise BadInput(
-                f"{folder} holds a run with {'; '.join(differing)}: choose "
-                "another --output_folder, or delete this one"
-            )
+    now |= {key: run_opts[key] for key in ("precision", "debug")}
+    _same_as_before(folder / "settings.json", now)
     sb.create_experiment_directory(
         experiment_directory=str(folder),
         hyperparams_to_save=hparams["hparams_file"],
         overrides=hparams["overrides"],
     )
     pathlib.Path(hparams["save_folder"]).mkdir(exist_ok=True)
-    if not record.exists():
-        write_text(record, json.dumps(now, indent=2) + "\n")
+    _record(folder / "settings.json", now)
     logger.info(f"seed: {hparams['seed']}")
     finished = folder / "results.json"
     if not finished.exists():
         return None
     logger.info(f"already finished; delete {folder} to run anew")
     return json.loads(finished.read_text(encoding="utf-8"))
+
+
+def _same_as_before(path, now):
+    """Refuse to go on in a folder whose record says something else."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    differing = [
+        f"{key} {before.get(key)} instead of {now.get(key)}"
+        for key in sorted(set(before) | set(now))
+        if before.get(key) != now.get(key) and not key.endswith(_PLACES)
+    ]
+    if differing:
+        raise BadInput(
+            f"{path.parent} holds a run with {'; '.join(differing)}: choose "
+            "another --output_folder, or delete this one"
+        )
+
+
+def _record(path, now):
+    """Keep what a run began with, for `_same_as_before`."""
+    if not path.exists() and if_main_process():
+        write_text(path, json.dumps(now, indent=2) + "\n")
 
 
 def read_manifests(hparams):
@@ -216,31 +230,6 @@ def make_label_encoder(hparams, manifests):
         args=[str(pathlib.Path(hparams["save_folder"]) / "label_encoder.txt")],
     )
     return label_encoder
-
-
-def fill_cache(hparams, run_opts, manifests):
-    """Return the feature cache, holding every recording of the manifests.
-
-    Arguments
-    ---------
-    hparams : dict
-        Makes the cache and, if something is missing, the encoder.
-    run_opts : speechbrain.utils.run_opts.RunOptions
-        Precision and device of the encoder.
-    manifests : dict
-        From `read_manifests`.
-
-    Returns
-    -------
-    cache : modules.feature_cache.FeatureCache
-    """
-    precision = run_opts["precision"]
-    cache = hparams["cache"](precision=precision)
-    make_encoder = functools.partial(hparams["encoder"], precision=precision)
-    recordings = {u: e for s in manifests.values() for u, e in s.items()}
-    device = run_opts["device"] or infer_device()
-    run_on_main(cache.fill, args=[recordings, make_encoder, device])
-    return cache
 
 
 def make_datasets(manifests, cache, label_encoder):
@@ -306,7 +295,29 @@ def prepare_run(hparams, run_opts):
     manifests = read_manifests(hparams)
     label_encoder = make_label_encoder(hparams, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
-    cache = fill_cache(hparams, run_opts, manifests)
+    precision = run_opts["precision"]
+    cache = hparams["cache"](precision=precision)
+    # A checkpoint must not go on with other recordings or another encoder.
+    inputs = {
+        "recordings": hashlib.sha256(
+            json.dumps(
+                [
+                    [split, utterance, entry["sha256"], entry["label"]]
+                    for split, entries in manifests.items()
+                    for utterance, entry in entries.items()
+                ]
+            ).encode()
+        ).hexdigest(),
+        "encoder": cache.identity["encoder_digest"],
+    }
+    record = pathlib.Path(hparams["output_folder"]) / "inputs.json"
+    _same_as_before(record, inputs)
+    _record(record, inputs)
+
+    make_encoder = functools.partial(hparams["encoder"], precision=precision)
+    recordings = {u: e for s in manifests.values() for u, e in s.items()}
+    device = run_opts["device"] or infer_device()
+    run_on_main(cache.fill, args=[recordings, make_encoder, device])
     datasets = make_datasets(manifests, cache, label_encoder)
     return manifests, labels, cache, datasets
 

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,6 +229,32 @@ def test_other_settings_in_the_same_folder_are_refused(
     message = capsys.readouterr().err
     assert "label_smoothing 0.1 instead of 0.0" in message
     assert "--output_folder" in message
+
+
+def test_other_recordings_or_weights_are_not_mixed_in(
+    tone_corpus, encoder_folder, command, tmp_path, capsys
+):
+    """The same command after a file behind it has changed."""
+    for name in ("corpus", "encoder"):
+        corpus, encoder = tmp_path / name / "c", tmp_path / name / "e"
+        shutil.copytree(pathlib.Path(tone_corpus).parent, corpus)
+        shutil.copytree(encoder_folder(), encoder)
+        again = command(
+            tmp_path / name / "run",
+            csv_file=corpus / "corpus.csv",
+            encoder_hub=encoder,
+            number_of_epochs=1,
+        )
+        train.main(again)
+        (tmp_path / name / "run/results.json").unlink()
+        if name == "corpus":
+            shutil.copy(corpus / "0_mad_1.wav", corpus / "0_mad_0.wav")
+        else:
+            other = pathlib.Path(encoder_folder(seed=1))
+            shutil.copy(other / "model.safetensors", encoder)
+        with pytest.raises(SystemExit):
+            train.main(again)
+        assert "choose another --output_folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
