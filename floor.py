@@ -6,8 +6,10 @@
 Same hyperparameter file, folds, dev and cache as ``train.py``. Mean and
 standard deviation over time of one layer, standardised on the training
 utterances, into scikit-learn's logistic regression; the layer (or all of them
-together) and the regularisation are chosen on dev. What a pooling is worth is
-what it gains over this.
+together) and the regularisation are chosen on dev. Beside it, results.json has
+the same on all layers with nothing chosen (``all_layers``), since a dev that
+shares speakers with train may choose the layer that knows the speakers. What a
+pooling is worth is what it gains over these.
 """
 
 import sys
@@ -26,11 +28,12 @@ from modules.experiment import (
     report,
 )
 from modules.pooling import MeanStdPooling
-from modules.results import format_results
+from modules.results import format_results, score
 
 logger = get_logger("floor")
 
 INVERSE_REGULARISATION = (0.001, 0.01, 0.1)
+NOT_CHOSEN = 0.01
 
 
 def pooled_features(dataset):
@@ -77,15 +80,20 @@ def choose_on_dev(train, dev):
     best, choice = None, {"dev_WA": -1.0}
     for layer in [*range(train[0].shape[1]), None]:
         for strength in INVERSE_REGULARISATION:
-            model = make_pipeline(
-                StandardScaler(),
-                LogisticRegression(C=strength, max_iter=2000),
-            ).fit(select_layer(train[0], layer), train[1])
+            model = fit(train, layer, strength)
             accuracy = model.score(select_layer(dev[0], layer), dev[1])
             if accuracy > choice["dev_WA"]:
                 best = model
                 choice = {"layer": layer, "C": strength, "dev_WA": accuracy}
     return best, choice
+
+
+def fit(train, layer, strength):
+    """Fit one model to a layer, or to all for None."""
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength, max_iter=2000)
+    )
+    return model.fit(select_layer(train[0], layer), train[1])
 
 
 def select_layer(features, layer):
@@ -101,12 +109,14 @@ def floor_fold(hparams, run_opts):
     if finished:
         return finished
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)
-    model, choice = choose_on_dev(
-        pooled_features(datasets["train"]), pooled_features(datasets["dev"])
-    )
+    train = pooled_features(datasets["train"])
+    model, choice = choose_on_dev(train, pooled_features(datasets["dev"]))
     logger.info(f"chosen on dev: {choice}")
+    all_layers = fit(train, None, NOT_CHOSEN)
 
     features, targets = pooled_features(datasets["test"])
+    guesses = all_layers.predict(select_layer(features, None))
+    plain = score(targets.tolist(), guesses.tolist(), labels)
     seen = model.predict_log_proba(select_layer(features, choice["layer"]))
     # A class that train lacks gets no probability.
     log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
@@ -134,6 +144,7 @@ def floor_fold(hparams, run_opts):
         **absent,
         pooling=hparams["system"],
         **choice,
+        all_layers={key: plain[key] for key in ("WA", "UA", "macro_f1")},
     )
 
 

@@ -141,6 +141,7 @@ class FeatureCache:
         with tempfile.TemporaryDirectory(dir=self.folder) as unfinished:
             partial = os.path.join(unfinished, path.name)
             save_file({"hidden_states": stored.contiguous()}, partial)
+            os.chmod(partial, 0o644)  # shared, and made with 0600
             os.replace(partial, path)
 
     def fill(self, recordings, make_encoder, device="cpu"):

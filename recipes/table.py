@@ -20,12 +20,18 @@ def read_rows(folder):
         parts = path.relative_to(folder).parts
         fold = next(i for i, part in enumerate(parts) if "fold_" in part)
         system = "/".join(parts[:fold])
-        rows[system].append(json.loads(path.read_text(encoding="utf-8")))
+        results = json.loads(path.read_text(encoding="utf-8"))
+        rows[system].append(results)
+        if "all_layers" in results:  # nothing chosen on dev; see floor.py
+            plain = results | results["all_layers"] | {"dev_WA": None}
+            rows[f"{system}, all layers"].append(plain)
     return rows
 
 
 def mean_std(values):
     """Return "mean (std)" in percent; the sample deviation over folds."""
+    if None in values:
+        return "-"
     values = [100 * value for value in values]
     spread = statistics.stdev(values) if len(values) > 1 else float("nan")
     return f"{statistics.mean(values):.1f} ({spread:.1f})"

@@ -46,6 +46,7 @@ def test_run_from_the_command_line(command, tmp_path, monkeypatch):
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["pooling"] == "logistic_regression"
     assert {"WA", "UA", "layer", "C", "dev_WA"} <= set(results)
+    assert 0 <= results["all_layers"]["UA"] <= 1
     manifest = json.loads((tmp_path / "run/manifests/test.json").read_text())
     test = {entry["sha256"] for entry in manifest.values()}
     assert set(order[-len(test) :]) == test
