@@ -1,6 +1,7 @@
 """Bad input ends with one sentence that names the file and the remedy."""
 
 import contextlib
+import errno
 import sys
 
 
@@ -10,7 +11,7 @@ class BadInput(ValueError):
 
 @contextlib.contextmanager
 def one_sentence():
-    """Turn `BadInput` and Ctrl-C into one sentence and an exit status.
+    """Turn `BadInput`, a full disk and Ctrl-C into a sentence and a status.
 
     Everything else is a defect of ours and keeps its traceback.
     """
@@ -18,6 +19,15 @@ def one_sentence():
         yield
     except BadInput as problem:
         print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        print(
+            f"error: no space left on the disk of {problem.filename}: make "
+            "room; the same command goes on where this one stopped",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print(
