@@ -10,11 +10,21 @@ class BadInput(ValueError):
 
 
 @contextlib.contextmanager
-def one_sentence():
+def one_sentence(resumes=True):
     """Turn `BadInput`, a full disk and Ctrl-C into a sentence and a status.
 
     Everything else is a defect of ours and keeps its traceback.
+
+    Arguments
+    ---------
+    resumes : bool
+        Whether the command, started again, goes on where it stopped.
     """
+    again = (
+        "the same command goes on where this one stopped"
+        if resumes
+        else "start the same command again"
+    )
     try:
         yield
     except BadInput as problem:
@@ -25,13 +35,10 @@ def one_sentence():
             raise
         print(
             f"error: no space left on the disk of {problem.filename}: make "
-            "room; the same command goes on where this one stopped",
+            f"room; {again}",
             file=sys.stderr,
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. The same command goes on where this one stopped.",
-            file=sys.stderr,
-        )
+        print(f"\ninterrupted: {again}", file=sys.stderr)
         sys.exit(130)

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from bad_input import BadInput, one_sentence
-from demo.whole_folder import make_whole
+from whole_folder import make_whole
 
 MARKER = "README.md"
 

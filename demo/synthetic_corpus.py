@@ -26,7 +26,7 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from bad_input import one_sentence
-from demo.whole_folder import make_whole
+from whole_folder import make_whole
 
 SAMPLE_RATE = 16000
 MARKER = "SYNTHETIC.txt"
