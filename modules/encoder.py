@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import warnings
 
 import torch
 from huggingface_hub import snapshot_download
@@ -20,6 +21,7 @@ from speechbrain.integrations.huggingface.wavlm import WavLM
 from speechbrain.integrations.huggingface.whisper import Whisper
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
@@ -31,6 +33,9 @@ PRECISIONS = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+
+# transformers gives WavLM's attention a mask of each kind, which is right.
+warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
 
 # Goes into the digest of an encoder: raise it when the code below changes
 # what comes out for the same weights.
@@ -200,6 +205,21 @@ def _quiet_loading():
             logger.setLevel(level)
 
 
+def _fix_weight_norm(module):
+    """Compute normalised weights once: frozen, they do not change.
+
+    Bit for bit what every forward pass would compute; and PyTorch does not
+    pickle modules that compute their weights.
+    """
+    for part in list(module.modules()):
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, name)
+            part.requires_grad_(False)
+            # For checkpoints of old; a closure, which cannot be pickled.
+            part._load_state_dict_pre_hooks.clear()
+
+
 class FrozenEncoder(nn.Module):
     """A frozen encoder that returns the hidden states of all its layers.
 
@@ -256,6 +276,7 @@ class FrozenEncoder(nn.Module):
                 )
         # Weights may be stored in half precision.
         self.wrapper = wrapper.float().requires_grad_(False)
+        _fix_weight_norm(self.wrapper)
         self.config = config
         self.layers, self.width = encoder_shape(config)
         self.masks_padding = (
