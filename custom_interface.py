@@ -12,6 +12,7 @@ import os
 import pathlib
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.inference.interfaces import foreign_class
@@ -20,7 +21,7 @@ from speechbrain.utils.parameter_transfer import Pretrainer
 from torch import nn
 
 from bad_input import BadInput
-from modules.audio import SAMPLE_RATE, read_length, read_speech
+from modules.audio import read_length, read_speech
 from modules.encoder import FrozenEncoder
 from modules.head import EmotionHead
 
@@ -77,7 +78,7 @@ class EmotionModel(nn.Module):
         weights = find(WEIGHTS)
         try:
             self.heads.load_state_dict(load_file(weights))
-        except (OSError, RuntimeError, ValueError) as problem:
+        except (OSError, RuntimeError, SafetensorError) as problem:
             raise BadInput(
                 f"{weights} does not hold the heads that hyperparams.yaml "
                 "describes: export the model again"
@@ -222,6 +223,7 @@ class ModelFolder(Pretrainer):
     ):
         """Say where the files are fetched from; see SpeechBrain's."""
         self.source = default_source
+        self.fetch_config = fetch_config
         self._fetch = functools.partial(
             fetch,
             source=default_source,
@@ -286,24 +288,22 @@ class EmotionClassifier(EncoderClassifier):
         if not os.path.exists(path):
             return super().classify_file(path, **kwargs)
         windows = split_evenly(*read_length(path))
-        scores = torch.stack(
-            [
-                super(EmotionClassifier, self).classify_batch(
-                    read_speech(path, start, stop)[None]
-                )[0]
-                for start, stop in windows
-            ]
-        )
-        out_prob = scores[0]
-        if len(windows) > 1:
-            out_prob = torch.log_softmax(scores.logsumexp(dim=0), dim=1)
+        if len(windows) == 1:
+            return self.classify_batch(read_speech(path)[None])
+        scores = [
+            self.classify_batch(read_speech(path, start, stop)[None])[0]
+            for start, stop in windows
+        ]
+        total = torch.stack(scores).logsumexp(dim=0)
+        out_prob = torch.log_softmax(total, dim=1)
         score, index = out_prob.max(dim=1)
         labels = self.hparams.label_encoder.decode_torch(index)
         return out_prob, score, index, labels
 
     def __reduce__(self):
         """Pickle the place of the folder: workers load it for themselves."""
-        source = self.hparams.pretrainer.source
+        folder = self.hparams.pretrainer
+        source = folder.source
         if os.path.isdir(source):
             source = os.path.abspath(source)
         load = functools.partial(
@@ -312,6 +312,7 @@ class EmotionClassifier(EncoderClassifier):
             pymodule_file="custom_interface.py",
             classname="EmotionClassifier",
             savedir=self.hparams.savedir,
+            fetch_config=folder.fetch_config,
             run_opts={"device": self.device},
         )
         return load, ()

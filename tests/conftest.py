@@ -109,3 +109,51 @@ def own_logging(monkeypatch):
     for handler in set(root.handlers) - set(before):
         root.removeHandler(handler)
         handler.close()
+
+
+@pytest.fixture(scope="session")
+def trained(command, tmp_path_factory):
+    """Return two folds and what the training code says of their tests.
+
+    folders : fold -> output folder; log_probabilities : fold -> utterance ->
+    tensor [classes].
+    """
+    import types
+
+    import train
+    from modules.brain import EmotionBrain
+
+    root = tmp_path_factory.mktemp("trained")
+    folders, log_probabilities = {}, {}
+    test = EmotionBrain.test
+    for fold in (1, 2):
+
+        def spy(brain, *args, fold=fold, **kwargs):
+            predictions = test(brain, *args, **kwargs)
+            log_probabilities[fold] = dict(zip(predictions[0], predictions[2]))
+            return predictions
+
+        folders[fold] = root / f"fold_{fold}" / "seed_1986"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EmotionBrain, "test", spy)
+            train.main(
+                command(
+                    folders[fold],
+                    test_fold=fold,
+                    cache_format="float32",
+                    number_of_epochs=2,
+                )
+            )
+    return types.SimpleNamespace(
+        folders=folders, log_probabilities=log_probabilities
+    )
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory):
+    """Return the folder of an exported model, its encoder included."""
+    import export
+
+    folder = tmp_path_factory.mktemp("exported") / "tones"
+    export.main([str(trained.folders[1]), str(folder), "--include_encoder"])
+    return folder
