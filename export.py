@@ -111,6 +111,10 @@ class Run:
         hparams = (self.folder / "hyperparams.yaml").read_text(encoding="utf-8")
         prepared = re.search(r"data_prep\.(\w+)_prepare", hparams)
         self.corpus = prepared[1] if prepared else "csv"
+        data_folder = pathlib.Path(self.settings.get("data_folder") or ".")
+        if (data_folder / "SYNTHETIC.txt").is_file():
+            # The demo's lies in IEMOCAP's layout, and is not IEMOCAP.
+            self.corpus = "synthetic"
         save_folder = self.folder / "save"
         checkpoint = None
         if save_folder.is_dir():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import textwrap
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -50,6 +51,13 @@ CORPORA = {
     ),
     "emodb": Corpus(
         "EmoDB", "emodb", "de", "ten actors, ten sentences, in German"
+    ),
+    "synthetic": Corpus(
+        "the demo's synthetic corpus",
+        "synthetic",
+        "en",
+        "espeak-ng, a speech synthesiser: no human spoke, so it knows nothing "
+        "of human emotion",
     ),
     "csv": Corpus(
         "own recordings",
@@ -103,8 +111,8 @@ out_prob, score, index, label = model.classify_file("{example}")
 `label` its name. Any format that libsndfile reads, any rate, any number of
 channels. Recordings of more than a minute are heard in windows of at most a
 minute, whose probabilities are averaged. With the recipe's repository on the
-path, `EncoderClassifier.from_hparams(source="{name}")` gives the same, and
-`python predict.py {name} FILE ...` makes tables and pictures. Nothing is
+path, `EncoderClassifier.from_hparams(source="{name}")` gives the same for
+recordings of up to a minute, and `python predict.py {name} FILE ...` makes tables and pictures. Nothing is
 written to the working directory; `savedir=` is not needed.
 {encoder_place}
 
@@ -124,7 +132,8 @@ hold numbers alone.
   spontaneous speech are not covered by the results above.
 - Do not use it to judge people: at work, at school, in policing, at borders,
   in hiring, in medicine. Inferring emotions of people at work or in education
-  is prohibited in the European Union (Regulation 2024/1689, article 5).
+  is prohibited in the European Union, but for medical or safety reasons
+  (Regulation 2024/1689, article 5).
 - Ask those whom you record.
 {restricted}
 ## Cite
@@ -200,7 +209,7 @@ def model_card(
         ],
     )
     one = len(runs) == 1
-    return CARD.format(
+    text = CARD.format(
         header=header.to_yaml(),
         name=name,
         classes=", ".join(labels),
@@ -225,10 +234,10 @@ def model_card(
             "Speakers of the test fold were never heard in training."
             if one
             else "Each row is one member on speakers that it never heard. The "
-            "ensemble itself has no\ntest set in this corpus: every speaker "
-            "was heard by some member."
+            "ensemble itself has no test set here: speakers that one member "
+            "never heard, another did."
         ),
-        example="example.wav" if has_example else "speech.wav",
+        example=f"{name}/example.wav" if has_example else "speech.wav",
         encoder_place=(
             "The encoder is in this folder (`encoder/`): no network is needed."
             if include_encoder
@@ -238,6 +247,39 @@ def model_card(
         restricted=f"- {corpus.restricted}.\n" if corpus.restricted else "",
         citation=CITATION,
     )
+    return _wrap(text)
+
+
+def _wrap(text):
+    """Wrap paragraphs and list items; leave header, tables and code alone."""
+    lines, paragraph, verbatim = [], [], False
+
+    def close():
+        if paragraph:
+            indent = "  " if paragraph[0].startswith("- ") else ""
+            lines.append(
+                textwrap.fill(
+                    " ".join(paragraph),
+                    width=80,
+                    subsequent_indent=indent,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
+            paragraph.clear()
+
+    for line in text.splitlines():
+        fence = line.startswith(("---", "```"))
+        if fence or verbatim or line.startswith(("#", "|")) or not line:
+            close()
+            lines.append(line)
+            verbatim ^= fence
+        else:
+            if line.startswith("- "):
+                close()
+            paragraph.append(line.strip())
+    close()
+    return "\n".join(lines) + "\n"
 
 
 def _mean(runs, key):

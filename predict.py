@@ -236,19 +236,20 @@ def cut(samples, rate, segment=None, hop=None):
     return [(start, start + length) for start in starts]
 
 
-def make_batches(pieces, batch_size, longest=LONGEST_SECONDS):
+def make_batches(pieces, batch_size, least=0.0, longest=LONGEST_SECONDS):
     """Put pieces of nearly equal length together, the longest first.
 
     A batch holds at most ``batch_size`` pieces and, padding included, at most
     ``longest`` seconds, so that memory is bounded and, should it not do,
-    fails at once.
+    fails at once. ``least`` is what the encoder makes of a shorter piece.
     """
     batches = []
     for piece in sorted(pieces, key=lambda piece: -piece.seconds):
         if (
             batches
             and len(batches[-1]) < batch_size
-            and batches[-1][0].seconds * (len(batches[-1]) + 1) <= longest
+            and max(batches[-1][0].seconds, least) * (len(batches[-1]) + 1)
+            <= longest
         ):
             batches[-1].append(piece)
         else:
@@ -317,7 +318,9 @@ def predict(
         disable=not progress,
     )
     with bar:
-        for batch in make_batches(pieces, batch_size):
+        # Whisper's encoder turns every utterance into 30 seconds.
+        least = 30.0 if model.encoder.is_whisper else 0.0
+        for batch in make_batches(pieces, batch_size, least):
             heard, waveforms = [], []
             for piece in batch:
                 try:

@@ -5,6 +5,7 @@ import csv
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_a_folder_may_not_name_files_elsewhere(exported, tmp_path):
 
 
 # Largest difference of a probability from that of the 16 kHz fp32 original.
-# Measured 0.002 at most; lossy formats and resampling change the waveform.
+# Lossy formats and resampling change the waveform a little.
 MARGIN = 0.02
 
 
@@ -252,19 +253,23 @@ def test_a_cut_covers_the_recording(samples, rate, segment, hop):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(400, 16000 * 60), max_size=40), st.integers(1, 9))
-def test_batches_are_bounded_and_whole(lengths, batch_size):
+@given(
+    st.lists(st.integers(400, 16000 * 60), max_size=40),
+    st.integers(1, 9),
+    st.sampled_from([0, 30]),
+)
+def test_batches_are_bounded_and_whole(lengths, batch_size, least):
     pieces = [
         predict.Piece(str(i), 0, length, 16000, True)
         for i, length in enumerate(lengths)
     ]
-    batches = predict.make_batches(pieces, batch_size)
+    batches = predict.make_batches(pieces, batch_size, least)
     assert sorted(p.file for b in batches for p in b) == sorted(
         p.file for p in pieces
     )
     for batch in batches:
         assert len(batch) <= batch_size
-        longest = max(piece.seconds for piece in batch)
+        longest = max(least, *(piece.seconds for piece in batch))
         assert len(batch) == 1 or len(batch) * longest <= 60
 
 
@@ -278,6 +283,8 @@ def test_an_hour_never_lies_in_memory(tmp_path):
     seen = []
 
     class Stub(torch.nn.Module):
+        encoder = types.SimpleNamespace(is_whisper=False)
+
         def forward(self, wavs, lengths):
             seen.append(wavs.numel())
             logits = torch.zeros(len(wavs), 3)

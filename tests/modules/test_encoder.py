@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import pickle
 import shutil
 
 import pytest
@@ -222,3 +223,12 @@ def test_shape_is_told_without_loading(encoder_folder, family, layer_norm):
     config = read_config(encoder_folder(family, layer_norm))
     assert encoder_shape(config) == (3, 32)
     assert count_frames(config, 16000) == (50 if family == "whisper" else 49)
+
+
+@pytest.mark.parametrize("family, layer_norm", ENCODERS)
+def test_can_be_pickled(family, layer_norm, encoder_folder):
+    """For worker processes; weight normalisation is in the way of that."""
+    encoder = FrozenEncoder(encoder_folder(family, layer_norm))
+    copy = pickle.loads(pickle.dumps(encoder))
+    wavs = torch.randn(1, 4000)
+    assert copy(wavs)[0].equal(encoder(wavs)[0])
