@@ -91,6 +91,8 @@ class Run:
     ----------
     settings, results : dict
         From settings.json and results.json.
+    encoder_digest : str
+        Of the encoder it was trained on, None if not known.
     corpus : str
         A key of `model_card.CORPORA`.
     labels : list of str
@@ -108,6 +110,11 @@ class Run:
         self.folder = _find_run(folder)
         self.settings = _read_json(self.folder / "settings.json")
         self.results = _read_json(self.folder / "results.json")
+        self.encoder_digest = None
+        # Older runs did not keep it.
+        if (self.folder / "inputs.json").is_file():
+            inputs = _read_json(self.folder / "inputs.json")
+            self.encoder_digest = inputs["encoder"]
         hparams = (self.folder / "hyperparams.yaml").read_text(encoding="utf-8")
         prepared = re.search(r"data_prep\.(\w+)_prepare", hparams)
         self.corpus = prepared[1] if prepared else "csv"
@@ -143,6 +150,10 @@ class Run:
             "width": self.weights["projection.weight"].shape[1],
             "classes": len(self.labels),
         } | {key: self.settings[key] for key in known if key in self.settings}
+
+    def kind(self):
+        """Return what the folds of one system have in common."""
+        return self.labels, self.head_arguments(), self.encoder_digest
 
 
 def _find_run(folder):
@@ -215,13 +226,10 @@ def read_runs(folder, folds=None):
                     f"{first.folder} {first.settings.get(key)}: only folds of "
                     "one system go together"
                 )
-        if (run.labels, run.head_arguments()) != (
-            first.labels,
-            first.head_arguments(),
-        ):
+        if run.kind() != first.kind():
             raise BadInput(
-                f"{run.folder} and {first.folder} differ in their classes or "
-                "heads: only folds of one system go together"
+                f"{run.folder} and {first.folder} differ in their classes, "
+                "heads or encoders: only folds of one system go together"
             )
     return runs
 
@@ -317,6 +325,18 @@ def pinned_revision(folder, encoder_hub, revision):
     return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
 
 
+def _check_encoder(run, folder):
+    """Refuse an encoder that is not the one that the head was trained on."""
+    if run.encoder_digest is None:
+        return
+    precision = run.settings["precision"]
+    if encoder_digest(folder, precision) != run.encoder_digest:
+        raise BadInput(
+            f"the encoder in {folder} is not the one that {run.folder} was "
+            "trained on: put that one back, or train again"
+        )
+
+
 def encoder_contents(folder):
     """Return what of an encoder goes into the model's folder.
 
@@ -400,6 +420,7 @@ def build(runs, include_encoder, licence, language, name):
     revision = pinned_revision(
         encoder_folder, encoder_hub, first.settings.get("encoder_revision")
     )
+    _check_encoder(first, encoder_folder)
     encoder = encoder_contents(encoder_folder) if include_encoder else {}
     weights = {
         f"{i}.{key}": value.contiguous()

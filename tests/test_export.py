@@ -344,6 +344,17 @@ def test_whole_or_nothing(trained, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_another_encoder_is_refused(trained, encoder_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained.folders[1], run)
+    path = run / "settings.json"
+    settings = json.loads(path.read_text())
+    other = encoder_folder(seed=1)
+    path.write_text(json.dumps(settings | {"encoder_hub": other}))
+    with pytest.raises(export.BadInput, match="not the one"):
+        export.build([export.Run(run)], True, None, None, "x")
+
+
 def test_a_hub_encoder_is_pinned(tmp_path):
     commit = "0123456789abcdef0123456789abcdef01234567"
     folder = tmp_path / "models--a--b/snapshots" / commit
