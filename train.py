@@ -27,6 +27,7 @@ from modules.experiment import (
     open_output_folder,
     prepare_run,
     report,
+    system_name,
 )
 from modules.results import format_results, plot_layer_weights
 
@@ -78,8 +79,7 @@ def train_fold(hparams, run_opts):
         args=[
             pathlib.Path(hparams["output_folder"]) / "layer_weights.png",
             head.layer_pooling.layer_weights().tolist(),
-            f"{hparams['encoder_hub']} {hparams['system']}, "
-            f"test fold {hparams['test_fold']}",
+            f"{system_name(hparams)}, test fold {hparams['test_fold']}",
         ],
     )
     return report(

@@ -322,6 +322,11 @@ def prepare_run(hparams, run_opts):
     return manifests, labels, cache, datasets
 
 
+def system_name(hparams):
+    """Return what to call a system in tables and pictures."""
+    return f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
+
+
 def report(hparams, manifests, labels, predictions, **more):
     """Score the test predictions and write what a run leaves behind.
 
@@ -347,7 +352,7 @@ def report(hparams, manifests, labels, predictions, **more):
     utterances, targets, log_probabilities = predictions
     guesses = log_probabilities.argmax(dim=1)
     results = (
-        {"system": f"{hparams['encoder_hub']} {hparams['system']}"}
+        {"system": system_name(hparams)}
         | score(targets.tolist(), guesses.tolist(), labels)
         | {f"n_{split}": len(manifests[split]) for split in manifests}
         | {key: hparams[key] for key in _REPORTED}

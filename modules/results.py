@@ -146,7 +146,8 @@ def plot_layer_weights(path, weights, title):
     axes.set_xlabel("layer (0: input of the transformer)")
     axes.set_ylabel("weight")
     axes.set_title(title, fontsize=10)
-    axes.legend(loc="lower right")
+    axes.set_ylim(top=1.3 * max(weights))  # room for the legend
+    axes.legend(loc="upper right")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, pathlib.Path(path))
 

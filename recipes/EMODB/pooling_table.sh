@@ -11,9 +11,14 @@ runs() {
     for fold in 1 2 3 4 5; do
         echo "floor.py $common --test_fold $fold --output_folder $out/logistic_regression/fold_$fold"
         for normalize in true false; do
-            # Raw hidden states need more updates until dev stops rising.
-            epochs=$([ $normalize = true ] && echo 30 || echo 40)
             for system in mean:0.0 mean_std:0.0 corr:0.0 corr:0.25 attentive_corr:0.25; do
+                # Until dev accuracy has stopped rising: raw layers, above all
+                # without correlations, need more updates.
+                case $normalize-$system in
+                    true-*) epochs=30 ;;
+                    false-mean*) epochs=70 ;;
+                    *) epochs=40 ;;
+                esac
                 for smoothing in 0.0 0.1; do
                     echo "train.py $common --test_fold $fold" \
                         "--pooling ${system%:*} --channel_dropout ${system#*:}" \
