@@ -19,7 +19,6 @@ import dataclasses
 import inspect
 import io
 import json
-import os
 import pathlib
 import sys
 
@@ -28,6 +27,7 @@ import torch
 import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from matplotlib import pyplot as plt
 from speechbrain.dataio.encoder import CategoricalEncoder
 from tqdm import tqdm
 
@@ -42,7 +42,7 @@ from custom_interface import (
 )
 from modules.audio import SAMPLE_RATE, read_length, read_speech
 from modules.head import EmotionHead
-from modules.results import write_text
+from modules.results import save_figure, write_text
 
 # libsndfile also reads formats without a header or a usual ending; give such
 # a file by its name.
@@ -424,11 +424,6 @@ def plot(path, file, model, rows, labels, device):
     device : str
         Where the model is.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     samples, rate = read_length(file)
     waveform = read_speech(file, 0, min(samples, LONGEST_SECONDS * rate))
     seconds = len(waveform) / SAMPLE_RATE
@@ -469,10 +464,7 @@ def plot(path, file, model, rows, labels, device):
         pathlib.Path(file).name
         + (f" (first {LONGEST_SECONDS} s)" if shortened else "")
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
-    plt.close(figure)
-    os.replace(partial, path)
+    save_figure(figure, path, dpi=120)
 
 
 def plot_all(folder, rows, model, labels, device):

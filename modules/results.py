@@ -1,5 +1,6 @@
 """What a run leaves behind: results.json, predictions.csv and pictures."""
 
+import contextlib
 import csv
 import json
 import os
@@ -57,12 +58,32 @@ def score(truth, prediction, labels):
     }
 
 
-def write_text(path, text):
-    """Write a text file whole or not at all."""
+@contextlib.contextmanager
+def whole_file(path):
+    """Give a path to write to; the file gets its name when it is finished.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        Of the finished file.
+    """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
+    yield partial
     os.replace(partial, path)
+
+
+def write_text(path, text):
+    """Write a text file whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def save_figure(figure, path, dpi=150):
+    """Write a picture as PNG, whole or not at all, and close it."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, bbox_inches="tight")
+    plt.close(figure)
 
 
 def write_results(output_folder, results, rows):
@@ -80,20 +101,13 @@ def write_results(output_folder, results, rows):
     """
     folder = pathlib.Path(output_folder)
     lines = [list(rows[0])] + [list(row.values()) for row in rows]
-    partial = folder / f".predictions.csv.{os.getpid()}"
-    with open(partial, "w", encoding="utf-8", newline="") as out:
+    with (
+        whole_file(folder / "predictions.csv") as partial,
+        open(partial, "w", encoding="utf-8", newline="") as out,
+    ):
         csv.writer(out).writerows(lines)
-    os.replace(partial, folder / "predictions.csv")
     plot_confusion(folder / "confusion.png", results)
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
-
-
-def _save(figure, path):
-    """Write a picture whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(partial, format="png", dpi=150, bbox_inches="tight")
-    plt.close(figure)
-    os.replace(partial, path)
 
 
 def plot_confusion(path, results):
@@ -123,7 +137,7 @@ def plot_confusion(path, results):
         f"WA {results['WA']:.1%}   UA {results['UA']:.1%}",
         fontsize=10,
     )
-    _save(figure, pathlib.Path(path))
+    save_figure(figure, path)
 
 
 def plot_layer_weights(path, weights, title):
@@ -149,7 +163,7 @@ def plot_layer_weights(path, weights, title):
     axes.set_ylim(top=1.3 * max(weights))  # room for the legend
     axes.legend(loc="upper right")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, pathlib.Path(path))
+    save_figure(figure, path)
 
 
 def format_results(results):
