@@ -40,6 +40,7 @@ SOURCES = (
     "bad_input.py",
     "modules/audio.py",
     "modules/encoder.py",
+    "modules/layer_pooling.py",
     "modules/pooling.py",
     "modules/head.py",
     "custom_interface.py",
@@ -329,7 +330,7 @@ def _check_encoder(run, folder):
     """Refuse an encoder that is not the one that the head was trained on."""
     if run.encoder_digest is None:
         return
-    precision = run.settings["precision"]
+    precision = run.settings["encoder_precision"]
     if encoder_digest(folder, precision) != run.encoder_digest:
         raise BadInput(
             f"the encoder in {folder} is not the one that {run.folder} was "

@@ -41,7 +41,7 @@ def pooled_features(dataset):
 
     Arguments
     ---------
-    dataset : speechbrain.dataio.dataset.DynamicItemDataset
+    dataset : modules.batch.StoredUtterances
         From `modules.experiment.make_datasets`.
 
     Returns
@@ -54,11 +54,11 @@ def pooled_features(dataset):
     pooling = MeanStdPooling()
     one = torch.ones(1)
     features, targets = [], []
-    for item in dataset:
-        layers = item["hidden_states"].float().movedim(1, 0)
-        features.append(pooling(layers, one.expand(len(layers))))
-        targets.append(item["label_encoded"])
-    return torch.stack(features).numpy(), torch.tensor(targets).numpy()
+    for _, states, target in dataset:
+        layers = states.float().movedim(1, 0)
+        features.append(pooling(layers, one.expand(len(layers))).cpu())
+        targets.append(target)
+    return torch.stack(features).numpy(), torch.stack(targets).numpy()
 
 
 def choose_on_dev(train, dev):
@@ -122,7 +122,7 @@ def floor_fold(hparams, run_opts):
     log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
     log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
     predictions = (
-        datasets["test"].data_ids,
+        datasets["test"].ids,
         torch.from_numpy(targets),
         log_probabilities,
     )

@@ -1,0 +1,159 @@
+"""Weighted sum of the hidden states of all layers, weights learned.
+
+Source of the formula: Yang et al., "SUPERB: Speech processing Universal
+PERformance Benchmark", Interspeech 2021 (arXiv 2105.01051), section 3.
+"""
+
+import torch
+from torch import nn
+
+# Values of hidden states that are turned into fp32 at a time, 4 MB: they stay
+# in a processor's cache until they are summed, so that each stored byte comes
+# from memory once.
+_PART = 2**20
+
+
+class LayerPooling(nn.Module):
+    """Weighted sum of the hidden states of all layers, weights learned.
+
+    The weights are a softmax over one scalar per layer, uniform at the start.
+
+    Arguments
+    ---------
+    layers : int
+        Number of hidden states (transformer layers plus one).
+    normalize : bool
+        Normalise each frame of each layer to mean 0 and deviation 1 over its
+        channels first. Layers differ widely in scale, and without this the
+        loudest of them rules the sum. The paper does not do it.
+
+    Example
+    -------
+    >>> pooling = LayerPooling(layers=5)
+    >>> pooling(torch.randn(5, 2, 7, 16)).shape
+    torch.Size([2, 7, 16])
+    """
+
+    def __init__(self, layers, normalize=False):
+        super().__init__()
+        self.normalize = normalize
+        self.scores = nn.Parameter(torch.zeros(layers))
+
+    def layer_weights(self):
+        """Return the weights of the layers, which sum to one; [layers]."""
+        return torch.softmax(self.scores, dim=0)
+
+    def forward(self, hidden_states):
+        """Sum the layers.
+
+        Arguments
+        ---------
+        hidden_states : torch.Tensor or list
+            [layers, batch, frames, width]; or utterances from a store, see
+            `modules.stored_states.StoredStates`.
+
+        Returns
+        -------
+        features : torch.Tensor
+            [batch, frames, width]; of stored utterances the frames of all,
+            one after the other, [frames, width].
+        """
+        weights = self.layer_weights()
+        if isinstance(hidden_states, list):
+            return _SumStored.apply(weights, hidden_states, self.normalize)
+        states = hidden_states.movedim(0, -2)  # [batch, frames, layers, width]
+        weights = weights.to(states.dtype).expand(states.shape[:-1])
+        if self.normalize:
+            mean, scale = layer_moments(states).unbind(-1)
+            weights = weights * scale
+            return _sum_layers(weights, states) - (weights * mean).sum(
+                dim=-1, keepdim=True
+            )
+        return _sum_layers(weights, states)
+
+
+def _sum_layers(weights, states):
+    """Sum [..., layers, width] under weights [..., layers]."""
+    return torch.matmul(weights.unsqueeze(-2), states).squeeze(-2)
+
+
+def layer_moments(states):
+    """Return what normalises hidden states, eps as layer norm's.
+
+    With the moments the sum of normalised layers is a weighted sum of the
+    layers as they are, and no normalised copy of them is made.
+
+    Arguments
+    ---------
+    states : torch.Tensor
+        [..., width].
+
+    Returns
+    -------
+    moments : torch.Tensor
+        Mean and 1 / deviation over the width, [..., 2].
+    """
+    mean = states.mean(dim=-1)
+    power = torch.linalg.vector_norm(states, dim=-1).square()
+    variance = power / states.shape[-1] - mean.square()
+    scale = torch.rsqrt(variance.clamp(min=0) + 1e-5)
+    return torch.stack([mean, scale], dim=-1)
+
+
+class _SumStored(torch.autograd.Function):
+    """The same sum over stored utterances, which need no gradient.
+
+    Each stored byte is read once forward and once backward, and no fp32 copy
+    of a batch is made: PyTorch's own operations would read and write that
+    copy, twice as large as the batch, several times.
+    """
+
+    @staticmethod
+    def forward(ctx, weights, utterances, normalize):
+        weights = weights.detach()
+        ctx.utterances, ctx.normalize = utterances, normalize
+        frames = sum(len(utterance) for utterance in utterances)
+        width = utterances[0].values.shape[2]
+        total = weights.new_empty(frames, width)
+        for place, states, moments in _parts(utterances):
+            scaled = weights.expand(states.shape[:2])
+            if normalize:
+                mean, scale = moments.unbind(-1)
+                scaled = weights * scale
+            torch.bmm(
+                scaled.unsqueeze(1), states, out=total[place].unsqueeze(1)
+            )
+            if normalize:
+                total[place] -= (scaled * mean).sum(dim=1, keepdim=True)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.float()
+        result = 0.0
+        for place, states, moments in _parts(ctx.utterances):
+            rows = gradient[place]
+            # [frames, layers]; this order of factors is the fast one.
+            products = (rows.unsqueeze(1) @ states.transpose(1, 2)).squeeze(1)
+            if ctx.normalize:
+                mean, scale = moments.unbind(-1)
+                rows = rows.sum(dim=1, keepdim=True)
+                products = (products - mean * rows) * scale
+            result = result + products.sum(dim=0)
+        return result, None, None
+
+
+def _parts(utterances):
+    """Yield (rows, fp32 states, moments) of all utterances in their order."""
+    first = utterances[0]
+    if first.values.device.type != "cpu":
+        # Here starting a kernel costs more than a copy.
+        utterances = [first.join(utterances)]
+        part = len(utterances[0])
+    else:
+        part = max(1, _PART // first.values[0].numel())
+    start = 0
+    for utterance in utterances:
+        for states, moments in utterance.parts(part):
+            yield slice(start, start + len(states)), states, moments
+            start += len(states)
