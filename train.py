@@ -20,7 +20,7 @@ from speechbrain.utils.distributed import (
 )
 
 from bad_input import one_sentence
-from modules.batch import ReadAheadSampler, as_is
+from modules.batch import as_is
 from modules.brain import EmotionBrain, WholeCheckpointer
 from modules.experiment import (
     load_experiment,
@@ -65,17 +65,11 @@ def train_fold(hparams, run_opts):
         "batch_size": hparams["batch_size"],
         "collate_fn": as_is,
     }
-    order = {"shuffle": True}
-    if not brain.distributed_launch:
-        brain.train_sampler = ReadAheadSampler(
-            datasets["train"], hparams["seed"], 2 * hparams["batch_size"]
-        )
-        order = {"sampler": brain.train_sampler}
     brain.fit(
         hparams["epoch_counter"],
         datasets["train"],
         datasets["dev"],
-        train_loader_kwargs=loader | order,
+        train_loader_kwargs=loader | {"shuffle": True},
         valid_loader_kwargs=loader,
     )
     predictions = brain.test(datasets["test"], **loader)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from torch.utils.data import Dataset
 
 
@@ -80,34 +79,3 @@ class StoredUtterances(Dataset):
 def as_is(batch):
     """Return what `StoredUtterances` made; for a data loader's collate_fn."""
     return batch
-
-
-class ReadAheadSampler(ReproducibleRandomSampler):
-    """Draw a new order every epoch, and let the disk work ahead of it.
-
-    For a store larger than memory: what comes next is on its way from the
-    disk while the present batch is computed.
-
-    Arguments
-    ---------
-    dataset : StoredUtterances
-        The training set.
-    seed : int
-        Decides the orders.
-    ahead : int
-        How many utterances ahead.
-    """
-
-    def __init__(self, dataset, seed, ahead):
-        super().__init__(dataset, seed=seed)
-        self.ahead = ahead
-
-    def __iter__(self):
-        """Yield indices."""
-        order = list(super().__iter__())
-        dataset = self.data_source
-        for position, index in enumerate(order):
-            coming = position + self.ahead
-            for near in order[coming if position else 0 : coming + 1]:
-                dataset.cache.will_need(dataset.recordings[near])
-            yield index

@@ -16,7 +16,7 @@ from modules.stored_states import StoredStates
 
 # A shard is closed when it has so many bytes or, on slow machines, after so
 # many seconds: what a killed process can lose.
-SHARD_BYTES = 2**28
+SHARD_BYTES = 2**27
 SHARD_SECONDS = 30
 
 _READERS = 2

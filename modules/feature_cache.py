@@ -114,10 +114,6 @@ class FeatureCache:
         """
         return self.store.read(recording)
 
-    def will_need(self, recording):
-        """Have the disk fetch what will be read soon."""
-        self.store.will_need(recording)
-
     def fill(self, recordings, make_encoder, device="cpu", progress=True):
         """Encode the recordings that are not there yet.
 

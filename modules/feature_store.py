@@ -46,11 +46,10 @@ class FeatureStore:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self._shards = {}  # path -> where its tensors begin and end
+        self._shards = {}  # path -> names of its tensors
         self._places = {}  # recording -> path
         self._files = {}  # path -> open shard
         self._states = {}  # recording -> StoredStates, compared
-        self._loaded = set()  # recordings that need no disk
         self.refresh()
 
     def refresh(self):
@@ -109,18 +108,6 @@ class FeatureStore:
         """Keep recordings in the memory of a device from now on."""
         for recording in recordings:
             self._states[recording] = self.read(recording).copy_to(device)
-            self._loaded.add(recording)
-
-    def will_need(self, recording):
-        """Let the system read ahead what is about to be trained on."""
-        if recording in self._loaded or not hasattr(os, "posix_fadvise"):
-            return
-        path = self._places[recording]
-        start, end = self._shards[path][f"{recording}/values"]
-        with open(path, "rb", buffering=0) as file:
-            os.posix_fadvise(
-                file.fileno(), start, end - start, os.POSIX_FADV_WILLNEED
-            )
 
     def write(self, states):
         """Add a shard, whole or not at all.
@@ -159,9 +146,9 @@ class FeatureStore:
 
 
 def _read_index(path):
-    """Return where the tensors of a shard lie, and its recordings.
+    """Return the names of a shard's tensors, and its recordings.
 
-    By hand, since safetensors does not tell where in the file a tensor is.
+    The header alone is read: safetensors would map every shard there is.
     """
     try:
         with open(path, "rb") as file:
@@ -169,19 +156,16 @@ def _read_index(path):
             size = os.fstat(file.fileno()).st_size
             header = json.loads(file.read(min(length, size)))
         recordings = header.pop("__metadata__")
-        places = {
-            name: [8 + length + offset for offset in tensor["data_offsets"]]
-            for name, tensor in header.items()
-        }
-        complete = max(end for _, end in places.values()) == size
-        consistent = {n.partition("/")[0] for n in places} == set(recordings)
+        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+        complete = 8 + length + max(ends) == size
+        consistent = {n.partition("/")[0] for n in header} == set(recordings)
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise damaged(path, "its index cannot be read") from problem
     if not complete:
         raise damaged(path, "its end is missing")
     if not consistent:
         raise damaged(path, "its index contradicts itself")
-    return places, recordings
+    return set(header), set(recordings)
 
 
 def _checksum(states):

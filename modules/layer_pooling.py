@@ -110,50 +110,58 @@ class _SumStored(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weights, utterances, normalize):
+        utterances = _for_device(utterances)
         weights = weights.detach()
-        ctx.utterances, ctx.normalize = utterances, normalize
         frames = sum(len(utterance) for utterance in utterances)
-        width = utterances[0].values.shape[2]
-        total = weights.new_empty(frames, width)
-        for place, states, moments in _parts(utterances):
-            scaled = weights.expand(states.shape[:2])
-            if normalize:
-                mean, scale = moments.unbind(-1)
-                scaled = weights * scale
+        weights = weights.expand(frames, -1)
+        mean = scale = None
+        if normalize:
+            moments = torch.cat([u.moments for u in utterances])
+            mean, scale = moments.unbind(-1)
+            weights = weights * scale
+        total = weights.new_empty(frames, utterances[0].values.shape[2])
+        for rows, states in _parts(utterances):
             torch.bmm(
-                scaled.unsqueeze(1), states, out=total[place].unsqueeze(1)
+                weights[rows].unsqueeze(1), states, out=total[rows].unsqueeze(1)
             )
-            if normalize:
-                total[place] -= (scaled * mean).sum(dim=1, keepdim=True)
+        if normalize:
+            total -= (weights * mean).sum(dim=1, keepdim=True)
+        ctx.utterances, ctx.mean, ctx.scale = utterances, mean, scale
         return total
 
     @staticmethod
     def backward(ctx, gradient):
         gradient = gradient.float()
-        result = 0.0
-        for place, states, moments in _parts(ctx.utterances):
-            rows = gradient[place]
-            # [frames, layers]; this order of factors is the fast one.
-            products = (rows.unsqueeze(1) @ states.transpose(1, 2)).squeeze(1)
-            if ctx.normalize:
-                mean, scale = moments.unbind(-1)
-                rows = rows.sum(dim=1, keepdim=True)
-                products = (products - mean * rows) * scale
-            result = result + products.sum(dim=0)
-        return result, None, None
+        layers = ctx.utterances[0].values.shape[1]
+        products = gradient.new_empty(len(gradient), layers)
+        for rows, states in _parts(ctx.utterances):
+            # This order of factors is the fast one.
+            torch.bmm(
+                gradient[rows].unsqueeze(1),
+                states.transpose(1, 2),
+                out=products[rows].unsqueeze(1),
+            )
+        if ctx.mean is not None:
+            total = gradient.sum(dim=1, keepdim=True)
+            products = (products - ctx.mean * total) * ctx.scale
+        return products.sum(dim=0), None, None
+
+
+def _for_device(utterances):
+    """Join utterances on a GPU: a kernel started costs more than a copy."""
+    if utterances[0].values.device.type == "cpu":
+        return utterances
+    return [utterances[0].join(utterances)]
 
 
 def _parts(utterances):
-    """Yield (rows, fp32 states, moments) of all utterances in their order."""
-    first = utterances[0]
-    if first.values.device.type != "cpu":
-        # Here starting a kernel costs more than a copy.
-        utterances = [first.join(utterances)]
-        part = len(utterances[0])
-    else:
-        part = max(1, _PART // first.values[0].numel())
+    """Yield (rows, fp32 states) of all utterances in their order."""
+    values = utterances[0].values
+    part = len(values)
+    if values.device.type == "cpu":
+        part = max(1, _PART // values[0].numel())
     start = 0
     for utterance in utterances:
-        for states, moments in utterance.parts(part):
-            yield slice(start, start + len(states)), states, moments
+        for states in utterance.parts(part):
+            yield slice(start, start + len(states)), states
             start += len(states)

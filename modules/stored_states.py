@@ -98,7 +98,7 @@ class StoredStates:
         return named | ({} if self.scales is None else {"scales": self.scales})
 
     def parts(self, frames):
-        """Yield (fp32 states, moments) of at most so many frames.
+        """Yield fp32 states of at most so many frames.
 
         The states are valid until the next ones are asked for: all share one
         piece of memory.
@@ -112,7 +112,7 @@ class StoredStates:
                 states = buffer[: len(states)].copy_(states)
                 if self.scales is not None:
                     states *= self.scales
-            yield states, self.moments[start : start + frames]
+            yield states
 
     @staticmethod
     def join(utterances):

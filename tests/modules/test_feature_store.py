@@ -122,19 +122,5 @@ def test_loaded_recordings_need_the_disk_no_more(shard):
     path, states = shard
     store = FeatureStore(path.parent)
     store.load(NAMES, "cpu")
-    store.will_need(NAMES[0])
     path.write_bytes(b"")
     assert same(store.read(NAMES[0]), states[NAMES[0]])
-
-
-def test_reading_ahead_asks_for_the_bytes_of_the_recording(shard, monkeypatch):
-    path, states = shard
-    asked = []
-    monkeypatch.setattr(
-        feature_store.os, "posix_fadvise", lambda *a: asked.append(a[1:3])
-    )
-    FeatureStore(path.parent).will_need(NAMES[1])
-    ((start, size),) = asked
-    values = states[NAMES[1]].values
-    stored = path.read_bytes()[start : start + size]
-    assert stored == values.view(-1).view(torch.uint8).numpy().tobytes()
