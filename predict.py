@@ -22,6 +22,7 @@ import torch
 from bad_input import BadInput, one_sentence
 from custom_interface import LONGEST_SECONDS
 from hub.loading import load_model
+from modules.allocator import keep_freed_memory
 from modules.audio import SAMPLE_RATE, read_length, read_speech
 from modules.pictures import draw_recording
 from modules.results import save_figure, write_text
@@ -172,6 +173,7 @@ def main(arguments=None):
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )
     options = parser.parse_args(arguments)
+    keep_freed_memory()
     with one_sentence(resumes=False):
         check_options(options)
         files = find_files(options.paths)
