@@ -86,6 +86,54 @@ def save_figure(figure, path, dpi=150):
     plt.close(figure)
 
 
+def prediction_rows(predictions, manifest, labels):
+    """Return one row per utterance of predictions.csv.
+
+    Arguments
+    ---------
+    predictions : tuple
+        Utterances (list of str), targets [utterances] and log-probabilities
+        [utterances, classes].
+    manifest : dict
+        Entries by utterance.
+    labels : list of str
+        Names of the classes.
+
+    Returns
+    -------
+    rows : list of dict
+        utterance, speaker, truth, prediction and one probability per class.
+    """
+    utterances, targets, log_probabilities = predictions
+    return [
+        {
+            "utterance": utterance,
+            "speaker": manifest[utterance]["speaker"],
+            "truth": labels[target],
+            "prediction": labels[guess],
+        }
+        # Significant digits: the logarithm of a small one is asked for.
+        | {label: f"{p:.6g}" for label, p in zip(labels, chances)}
+        for utterance, target, guess, chances in zip(
+            utterances,
+            targets.tolist(),
+            log_probabilities.argmax(dim=1).tolist(),
+            log_probabilities.exp().tolist(),
+        )
+    ]
+
+
+def write_rows(path, rows):
+    """Write rows (list of dict of the same keys) as CSV, whole."""
+    with (
+        whole_file(path) as partial,
+        open(partial, "w", encoding="utf-8", newline="") as out,
+    ):
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def write_results(output_folder, results, rows):
     """Write predictions.csv, confusion.png and, last, results.json.
 
@@ -100,12 +148,7 @@ def write_results(output_folder, results, rows):
         probability per class.
     """
     folder = pathlib.Path(output_folder)
-    lines = [list(rows[0])] + [list(row.values()) for row in rows]
-    with (
-        whole_file(folder / "predictions.csv") as partial,
-        open(partial, "w", encoding="utf-8", newline="") as out,
-    ):
-        csv.writer(out).writerows(lines)
+    write_rows(folder / "predictions.csv", rows)
     plot_confusion(folder / "confusion.png", results)
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
 

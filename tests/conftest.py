@@ -125,17 +125,18 @@ def trained(command, tmp_path_factory):
 
     root = tmp_path_factory.mktemp("trained")
     folders, log_probabilities = {}, {}
-    test = EmotionBrain.test
+    predict = EmotionBrain.predict
     for fold in (1, 2):
 
+        # The test session is predicted last.
         def spy(brain, *args, fold=fold, **kwargs):
-            predictions = test(brain, *args, **kwargs)
+            predictions = predict(brain, *args, **kwargs)
             log_probabilities[fold] = dict(zip(predictions[0], predictions[2]))
             return predictions
 
         folders[fold] = root / f"fold_{fold}" / "seed_1986"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(EmotionBrain, "test", spy)
+            patch.setattr(EmotionBrain, "predict", spy)
             train.main(
                 command(
                     folders[fold],
