@@ -30,12 +30,7 @@ from modules.experiment import (
     report,
 )
 from modules.pooling import MeanStdPooling
-from modules.results import (
-    format_results,
-    prediction_rows,
-    score,
-    write_rows,
-)
+from modules.results import format_results, prediction_rows, score, write_rows
 from modules.run_record import write_run_record
 
 logger = get_logger("floor")

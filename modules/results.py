@@ -211,25 +211,42 @@ def plot_layer_weights(path, weights, title):
 
 def format_results(results):
     """Return a table for the terminal."""
-    confusion = np.array(results["confusion"])
-    width = max(8, *(len(label) + 2 for label in results["labels"]))
-    head = "true \\ predicted".ljust(18)
+    return "\n".join(
+        [
+            format_confusion(
+                results["labels"], results["confusion"], results["recall"]
+            ),
+            f"WA {results['WA']:.1%}   UA {results['UA']:.1%}   "
+            f"macro-F1 {results['macro_f1']:.1%}   "
+            f"({results['n_test']} test utterances, fold "
+            f"{results['test_fold']}, seed {results['seed']})",
+        ]
+    )
+
+
+def format_confusion(labels, confusion, recall):
+    """Return a confusion matrix for the terminal.
+
+    Arguments
+    ---------
+    labels : list of str
+        Names of the classes.
+    confusion : list of list of int
+        Counts; rows: truth.
+    recall : dict
+        Label -> recall, or None.
+    """
+    width = max(8, *(len(label) + 2 for label in labels))
     lines = [
-        head
-        + "".join(label.rjust(width) for label in results["labels"])
+        "true \\ predicted".ljust(18)
+        + "".join(label.rjust(width) for label in labels)
         + "recall".rjust(9)
     ]
-    for label, row in zip(results["labels"], confusion):
-        recall = results["recall"][label]
+    for label, row in zip(labels, confusion):
+        share = recall[label]
         lines.append(
             label.ljust(18)
             + "".join(str(count).rjust(width) for count in row)
-            + ("-" if recall is None else f"{recall:.1%}").rjust(9)
+            + ("-" if share is None else f"{share:.1%}").rjust(9)
         )
-    lines.append(
-        f"WA {results['WA']:.1%}   UA {results['UA']:.1%}   "
-        f"macro-F1 {results['macro_f1']:.1%}   "
-        f"({results['n_test']} test utterances, fold {results['test_fold']}, "
-        f"seed {results['seed']})"
-    )
     return "\n".join(lines)

@@ -127,7 +127,6 @@ def trained(command, tmp_path_factory):
     folders, log_probabilities = {}, {}
     predict = EmotionBrain.predict
     for fold in (1, 2):
-
         # The test session is predicted last.
         def spy(brain, *args, fold=fold, **kwargs):
             predictions = predict(brain, *args, **kwargs)
