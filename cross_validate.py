@@ -15,6 +15,7 @@ import argparse
 import sys
 
 from bad_input import one_sentence
+from report.page import write_report
 from tables.cells import run_cells
 from tables.collect import collect
 from tables.plan import read_plan, record_plan
@@ -72,12 +73,14 @@ def main(arguments=None):
             record_plan(plan)
             run_cells(plan, options.jobs)
         table = collect(plan)
-        write_results_json(plan, write_table(table))
+        results = write_table(table)
+        path = write_report(table, results)
+        write_results_json(plan, results)
         if len(plan.systems) == 1:
             print(format_folds(table))
             print(format_pooled_confusion(table, table.rows[0]))
         print(format_table(table))
-        print(f"tables: {plan.output_folder}")
+        print(f"report: {path}")
     missing = [cell for cell in plan.cells if not cell.finished]
     return 1 if missing and not options.report_only else 0
 
