@@ -7,7 +7,7 @@ import jinja2
 import numpy as np
 
 from modules.results import write_text
-from report import figures, measure
+from report import figures, measure, system_figures
 from report.close_up import close_up
 from report.provenance import provenance
 from tables.collect import METRICS
@@ -206,18 +206,20 @@ def _system(table, row):
     weights = measure.layer_weights(row)
     return {
         "row": row,
-        "confusion": figures.draw_confusions(
+        "confusion": system_figures.draw_confusions(
             row.confusion(), {f: row.confusion(f) for f in folds}, labels
         ),
-        "recall": figures.draw_recalls(recalls, pooled, labels),
+        "recall": system_figures.draw_recalls(recalls, pooled, labels),
         "recalls": recalls,
         "pooled": pooled,
         "folds": {
             fold: {m: row.by_fold(m)[fold] for m in METRICS} for fold in folds
         },
         "genders": measure.by_gender(row, labels),
-        "curves": figures.draw_curves(curves) if curves else None,
-        "weights": figures.draw_layer_weights(weights) if weights else None,
+        "curves": system_figures.draw_curves(curves) if curves else None,
+        "weights": system_figures.draw_layer_weights(weights)
+        if weights
+        else None,
     }
 
 
