@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from modules.audio import SAMPLE_RATE
 
 
-def draw_speech(waveform, attention=None, more=(), panel_height=2.0):
+def draw_speech(waveform, attention=None, more=(), size=(9, 2)):
     """Draw waveform and spectrogram, and attention under them.
 
     Arguments
@@ -17,8 +17,8 @@ def draw_speech(waveform, attention=None, more=(), panel_height=2.0):
         Weight of each frame, [frames], or None.
     more : iterable of str
         Names of empty panels to add below, on the same axis of time.
-    panel_height : float
-        In inches.
+    size : tuple
+        Width of a panel and its height, in inches.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def draw_speech(waveform, attention=None, more=(), panel_height=2.0):
     names += more
     seconds = len(waveform) / SAMPLE_RATE
     figure, panels = plt.subplots(
-        len(names), figsize=(9, panel_height * len(names)), sharex=True
+        len(names), figsize=(size[0], size[1] * len(names)), sharex=True
     )
     axes = dict(zip(names, panels))
     time = torch.arange(len(waveform)) / SAMPLE_RATE

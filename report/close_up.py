@@ -183,7 +183,7 @@ def _see_and_hear(waveform, attention, run, index):
         attention = attention[: round(len(attention) * samples / len(waveform))]
     waveform = waveform[:samples]
     with plt.rc_context(STYLE):
-        figure, axes = draw_speech(waveform, attention, panel_height=1.15)
+        figure, axes = draw_speech(waveform, attention, size=(5.4, 1.05))
         axes["spectrogram"].set_ylim(0, 8000)
         figure.tight_layout()
         what = "Waveform and spectrogram"
@@ -195,7 +195,7 @@ def _see_and_hear(waveform, attention, run, index):
                 f" of {seconds:.1f} seconds"
             )
         name = run.test.utterances[index]
-        picture = embed(figure, f"{what}: utterance {name}.", "png", dpi=100)
+        picture = embed(figure, f"{what}: utterance {name}.", "png", dpi=130)
     sound = io.BytesIO()
     soundfile.write(sound, waveform.numpy(), SAMPLE_RATE, format="FLAC")
     return {

@@ -164,6 +164,7 @@ def draw_all_curves(curves):
             label=name,
         )
     axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("dev WA in percent")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=7.5)
     return embed(

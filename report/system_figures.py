@@ -151,6 +151,7 @@ def draw_curves(by_fold):
             )
         axes.set_title(title, loc="left")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     last = np.mean([values[-1, 2] for values in by_fold.values()])

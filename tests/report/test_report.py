@@ -57,7 +57,7 @@ def test_in_a_browser(browser, finished_table, width):
     assert inner <= outer, "the page scrolls sideways"
     pictures = browser.execute_script(
         "return [...document.images].map(i => [i.alt, i.complete, "
-        "i.naturalWidth, i.getBoundingClientRect().right])"
+        "i.naturalWidth, i.parentElement.getBoundingClientRect().right])"
     )
     assert len(pictures) > 10
     for alt, complete, natural, right in pictures:
