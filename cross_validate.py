@@ -18,7 +18,8 @@ from bad_input import one_sentence
 from report.page import write_report
 from tables.cells import run_cells
 from tables.collect import collect
-from tables.plan import read_plan, record_plan
+from tables.plan import read_plan
+from tables.record import record_plan
 from tables.write import (
     format_folds,
     format_pooled_confusion,

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from bad_input import one_sentence
 from modules.results import write_text
+from tables.collect import read_results
+from tables.plan import FAILED, LOG
 
 # What takes long to import, and touches no GPU when it is: paid for once, in
 # the process that all cells are forked from.
@@ -25,8 +27,6 @@ _PRELOADED = [
     "sklearn.linear_model",
     "sklearn.metrics",
 ]
-LOG = "cell.log"
-FAILED = "failed.txt"
 
 
 def run_cells(plan, jobs=1):
@@ -62,14 +62,8 @@ def run_cells(plan, jobs=1):
     )
     failed = []
     with bar:
-        unusable = _encode(plan, waiting, context)
-        ready = [c for c in waiting if _encoder(plan, c) not in unusable]
-        for cell in waiting:
-            if cell not in ready:
-                _fail(cell, "its features could not be computed")
-                failed.append(cell)
-                bar.update()
-        for cell, problem in _run(plan, ready, jobs, context):
+        _encode(plan, waiting, context)
+        for cell, problem in _run(plan, waiting, jobs, context):
             bar.update()
             if problem:
                 failed.append(cell)
@@ -93,22 +87,22 @@ def _encode(plan, cells, context):
     """Compute each encoder's features, one encoder after the other.
 
     Cells side by side would compute them twice. Shown on the terminal, since
-    it may take hours. Returns the encoders whose features cannot be had.
+    it may take hours. If it fails, the cells will say so themselves; a second
+    one is tried, since the first may have a problem of its own.
     """
-    first = {}
+    by_encoder = {}
     for cell in cells:
-        first.setdefault(_encoder(plan, cell), cell)
-    unusable = set()
-    for encoder, cell in first.items():
-        process = context.Process(
-            target=_prepare, args=[plan.arguments(cell)], daemon=True
-        )
-        process.start()
-        with _stopping([process]):
-            process.join()
-        if process.exitcode:
-            unusable.add(encoder)
-    return unusable
+        by_encoder.setdefault(_encoder(plan, cell), []).append(cell)
+    for own in by_encoder.values():
+        for cell in own[:2]:
+            process = context.Process(
+                target=_prepare, args=[plan.arguments(cell)], daemon=True
+            )
+            process.start()
+            with _stopping([process]):
+                process.join()
+            if process.exitcode == 0:
+                break
 
 
 def _prepare(arguments):
@@ -223,8 +217,6 @@ def _fail(cell, problem):
 
 def _line(cell):
     """Return a finished fold's line."""
-    from tables.collect import read_results
-
     results = read_results(cell)
     return (
         f"{cell.name}: WA {results['WA']:.1%}  UA {results['UA']:.1%}  "

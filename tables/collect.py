@@ -10,7 +10,7 @@ import numpy as np
 
 from bad_input import BadInput
 from modules.results import score
-from tables.cells import FAILED, LOG
+from tables.plan import FAILED, LOG
 
 METRICS = {"WA": "WA", "UA": "UA", "macro_f1": "macro-F1"}
 

@@ -7,7 +7,6 @@ import re
 
 from bad_input import BadInput
 from modules.experiment import load_experiment, settings
-from modules.results import write_text
 from tables.experiment_file import ROOT, is_experiment, read_experiment_file
 
 # Given to every cell by the table itself.
@@ -20,6 +19,9 @@ OWN_KEYS = {
 # What differs from cell to cell, or may move.
 _NOT_OF_A_SYSTEM = re.compile(r"test_fold|seed|system|.*(_folder|_file|_log)")
 FLOOR = "logistic_regression"
+# In the folder of a run: all it says, and why it has no results.
+LOG = "cell.log"
+FAILED = "failed.txt"
 # What the floor depends on among what a grid may vary.
 _FEATURES = ("encoder_hub", "encoder_revision", "cache_format", "dev_split")
 
@@ -147,8 +149,9 @@ class Plan:
 
 def _as_options(values):
     """Return --key=value, in YAML's spelling."""
+    spelt = {"True": "true", "False": "false", "None": "null"}
     return [
-        f"--{key}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
+        f"--{key}={spelt.get(str(value), value)}"
         for key, value in values.items()
     ]
 
@@ -317,49 +320,3 @@ def _check_names(plan):
                 f"no system of the table: choose one of "
                 f"{'; '.join(plan.resolved)}"
             )
-
-
-def record_plan(plan):
-    """Write experiment.json, or go on in the folder of the same systems.
-
-    Seeds and systems may be added to a table; none may change or vanish, or
-    the folder's report would no longer be of what is in it.
-
-    Raises
-    ------
-    BadInput
-        If the folder holds another table.
-    """
-    path = plan.output_folder / "experiment.json"
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["systems"]
-        for name, values in before.items():
-            now = plan.resolved.get(name)
-            differing = (
-                [f"system '{name}', which is not asked for"]
-                if now is None
-                else [
-                    f"'{name}' with {key} {values.get(key)} instead of "
-                    f"{now.get(key)}"
-                    for key in sorted({*values, *now})
-                    if values.get(key) != now.get(key)
-                ]
-            )
-            if differing:
-                raise BadInput(
-                    f"{plan.output_folder} holds {'; '.join(differing)}: "
-                    "choose another --output_folder, or delete this one"
-                )
-    plan.output_folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "title": plan.title,
-        "file": str(plan.file),
-        "hparams_file": str(plan.hparams_file.relative_to(ROOT))
-        if plan.hparams_file.is_relative_to(ROOT)
-        else str(plan.hparams_file),
-        "overrides": plan.overrides,
-        "folds": plan.folds,
-        "seeds": plan.seeds,
-        "systems": plan.resolved,
-    }
-    write_text(path, json.dumps(record, indent=2) + "\n")
