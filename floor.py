@@ -12,7 +12,9 @@ shares speakers with train may choose the layer that knows the speakers. What a
 pooling is worth is what it gains over these.
 """
 
+import pathlib
 import sys
+import time
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -28,7 +30,8 @@ from modules.experiment import (
     report,
 )
 from modules.pooling import MeanStdPooling
-from modules.results import format_results, score
+from modules.results import format_results, prediction_rows, score, write_rows
+from modules.run_record import write_run_record
 
 logger = get_logger("floor")
 
@@ -103,29 +106,56 @@ def select_layer(features, layer):
     return features.reshape(len(features), -1)
 
 
+def predict(model, dataset, pooled, choice, labels):
+    """Return utterances, targets and log-probabilities, as the Brain does.
+
+    Arguments
+    ---------
+    model : sklearn.pipeline.Pipeline
+        From `fit`.
+    dataset : modules.batch.StoredUtterances
+        Gives the names of the utterances.
+    pooled : tuple
+        From `pooled_features` of the same.
+    choice : dict
+        ``layer``: what the model was fitted to.
+    labels : list of str
+        Names of the classes.
+    """
+    features, targets = pooled
+    seen = model.predict_log_proba(select_layer(features, choice["layer"]))
+    # A class that train lacks gets no probability.
+    log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
+    log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
+    return dataset.ids, torch.from_numpy(targets), log_probabilities
+
+
 def floor_fold(hparams, run_opts):
     """Fit and test one fold; return what is in results.json."""
+    started = time.monotonic()
     finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)
     train = pooled_features(datasets["train"])
-    model, choice = choose_on_dev(train, pooled_features(datasets["dev"]))
+    dev = pooled_features(datasets["dev"])
+    model, choice = choose_on_dev(train, dev)
     logger.info(f"chosen on dev: {choice}")
     all_layers = fit(train, None, NOT_CHOSEN)
 
-    features, targets = pooled_features(datasets["test"])
-    guesses = all_layers.predict(select_layer(features, None))
-    plain = score(targets.tolist(), guesses.tolist(), labels)
-    seen = model.predict_log_proba(select_layer(features, choice["layer"]))
-    # A class that train lacks gets no probability.
-    log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
-    log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
-    predictions = (
-        datasets["test"].ids,
-        torch.from_numpy(targets),
-        log_probabilities,
+    dev_predictions = predict(model, datasets["dev"], dev, choice, labels)
+    test = pooled_features(datasets["test"])
+    predictions = predict(model, datasets["test"], test, choice, labels)
+    nothing = predict(
+        all_layers, datasets["test"], test, {"layer": None}, labels
     )
+    guesses = nothing[2].argmax(dim=1)
+    plain = score(nothing[1].tolist(), guesses.tolist(), labels)
+    write_rows(
+        pathlib.Path(hparams["output_folder"]) / "all_layers_predictions.csv",
+        prediction_rows(nothing, manifests["test"], labels),
+    )
+    write_run_record(hparams, "cpu", started)
     # What belongs to a head alone is not said of the floor.
     absent = dict.fromkeys(
         (
@@ -141,6 +171,7 @@ def floor_fold(hparams, run_opts):
         manifests,
         labels,
         predictions,
+        dev_predictions,
         **absent,
         pooling=hparams["system"],
         **choice,

@@ -109,6 +109,8 @@ def read_iemocap(data_folder):
         Sorted by id. `extra` holds session, gender, dialogue, the corpus's
         own label, start and end in seconds, valence, activation, dominance,
         and `annotators`: who -> list of emotions, or -> dict of ratings.
+        `agreement` is the share, 0 to 1, of the outside annotators (C-E...)
+        who named an emotion of the utterance's class.
 
     Raises
     ------
@@ -145,7 +147,11 @@ def read_iemocap(data_folder):
                     CLASSES[utterance.label],
                     utterance.speaker,
                     utterance.fold,
-                    {**utterance.extra, "corpus_label": utterance.label},
+                    {
+                        **utterance.extra,
+                        "corpus_label": utterance.label,
+                        **_agreement(utterance),
+                    },
                 )
             )
         without_label.extend(sorted(wavs - labelled))
@@ -163,6 +169,23 @@ def read_iemocap(data_folder):
             *(len(without_label), first_few(without_label)),
         )
     return sorted(utterances, key=lambda utterance: utterance.id)
+
+
+def _agreement(utterance):
+    """Return the share of annotators who named the class, if any were asked.
+
+    Annotators write the names out ("Happiness"); the speakers themselves
+    (C-F, C-M) are not counted.
+    """
+    chosen = [
+        {CLASSES.get(name[:3].lower()) for name in names}
+        for who, names in utterance.extra["annotators"].items()
+        if who.startswith("C-E")
+    ]
+    if not chosen:
+        return {}
+    named = sum(CLASSES[utterance.label] in classes for classes in chosen)
+    return {"agreement": round(named / len(chosen), 6)}
 
 
 def _subfolder(root, session, *parts):

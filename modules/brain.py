@@ -101,13 +101,13 @@ class EmotionBrain(sb.Brain):
             importance_key=best_on_dev
         ).meta
 
-    def test(self, test_set, **loader_options):
-        """Read the test session once, with the checkpoint chosen on dev.
+    def predict(self, dataset, **loader_options):
+        """Classify with the checkpoint that was best on dev.
 
         Arguments
         ---------
-        test_set : speechbrain.dataio.dataset.DynamicItemDataset
-            The held-out session.
+        dataset : modules.batch.StoredUtterances
+            Dev again, or the held-out session, which is read but once.
         **loader_options
             Passed to the data loader.
 
@@ -120,7 +120,7 @@ class EmotionBrain(sb.Brain):
         log_probabilities : torch.Tensor
             [utterances, classes].
         """
-        self.evaluate(test_set, test_loader_kwargs=loader_options)
+        self.evaluate(dataset, test_loader_kwargs=loader_options)
         return (
             self.utterances,
             torch.cat(self.targets),

@@ -25,7 +25,13 @@ from bad_input import BadInput
 from modules.batch import StoredUtterances
 from modules.encoder import PRECISIONS
 from modules.head import check_pooling
-from modules.results import score, write_results, write_text
+from modules.results import (
+    prediction_rows,
+    score,
+    write_results,
+    write_rows,
+    write_text,
+)
 
 logger = get_logger(__name__)
 
@@ -324,7 +330,7 @@ def system_name(hparams):
     return f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
 
 
-def report(hparams, manifests, labels, predictions, **more):
+def report(hparams, manifests, labels, predictions, dev_predictions, **more):
     """Score the test predictions and write what a run leaves behind.
 
     Arguments
@@ -335,9 +341,9 @@ def report(hparams, manifests, labels, predictions, **more):
         From `read_manifests`.
     labels : list of str
         Names of the classes.
-    predictions : tuple
+    predictions, dev_predictions : tuple
         Utterances (list of str), targets [utterances] and log-probabilities
-        [utterances, classes] of the test set.
+        [utterances, classes] of the test set and of dev.
     **more
         What else results.json says; takes precedence.
 
@@ -346,7 +352,7 @@ def report(hparams, manifests, labels, predictions, **more):
     results : dict
         What is in results.json.
     """
-    utterances, targets, log_probabilities = predictions
+    _, targets, log_probabilities = predictions
     guesses = log_probabilities.argmax(dim=1)
     results = (
         {"system": system_name(hparams)}
@@ -355,20 +361,20 @@ def report(hparams, manifests, labels, predictions, **more):
         | {key: hparams[key] for key in _REPORTED}
         | more
     )
-    rows = [
-        {
-            "utterance": utterance,
-            "speaker": manifests["test"][utterance]["speaker"],
-            "truth": labels[target],
-            "prediction": labels[guess],
-        }
-        | {label: f"{p:.6f}" for label, p in zip(labels, chances)}
-        for utterance, target, guess, chances in zip(
-            utterances,
-            targets.tolist(),
-            guesses.tolist(),
-            log_probabilities.exp().tolist(),
-        )
-    ]
-    run_on_main(write_results, args=[hparams["output_folder"], results, rows])
+    folder = pathlib.Path(hparams["output_folder"])
+    run_on_main(
+        write_rows,
+        args=[
+            folder / "dev_predictions.csv",
+            prediction_rows(dev_predictions, manifests["dev"], labels),
+        ],
+    )
+    run_on_main(
+        write_results,
+        args=[
+            folder,
+            results,
+            prediction_rows(predictions, manifests["test"], labels),
+        ],
+    )
     return results

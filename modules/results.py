@@ -86,6 +86,54 @@ def save_figure(figure, path, dpi=150):
     plt.close(figure)
 
 
+def prediction_rows(predictions, manifest, labels):
+    """Return one row per utterance of predictions.csv.
+
+    Arguments
+    ---------
+    predictions : tuple
+        Utterances (list of str), targets [utterances] and log-probabilities
+        [utterances, classes].
+    manifest : dict
+        Entries by utterance.
+    labels : list of str
+        Names of the classes.
+
+    Returns
+    -------
+    rows : list of dict
+        utterance, speaker, truth, prediction and one probability per class.
+    """
+    utterances, targets, log_probabilities = predictions
+    return [
+        {
+            "utterance": utterance,
+            "speaker": manifest[utterance]["speaker"],
+            "truth": labels[target],
+            "prediction": labels[guess],
+        }
+        # Significant digits: the logarithm of a small one is asked for.
+        | {label: f"{p:.6g}" for label, p in zip(labels, chances)}
+        for utterance, target, guess, chances in zip(
+            utterances,
+            targets.tolist(),
+            log_probabilities.argmax(dim=1).tolist(),
+            log_probabilities.exp().tolist(),
+        )
+    ]
+
+
+def write_rows(path, rows):
+    """Write rows (list of dict of the same keys) as CSV, whole."""
+    with (
+        whole_file(path) as partial,
+        open(partial, "w", encoding="utf-8", newline="") as out,
+    ):
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def write_results(output_folder, results, rows):
     """Write predictions.csv, confusion.png and, last, results.json.
 
@@ -100,12 +148,7 @@ def write_results(output_folder, results, rows):
         probability per class.
     """
     folder = pathlib.Path(output_folder)
-    lines = [list(rows[0])] + [list(row.values()) for row in rows]
-    with (
-        whole_file(folder / "predictions.csv") as partial,
-        open(partial, "w", encoding="utf-8", newline="") as out,
-    ):
-        csv.writer(out).writerows(lines)
+    write_rows(folder / "predictions.csv", rows)
     plot_confusion(folder / "confusion.png", results)
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
 
@@ -168,25 +211,42 @@ def plot_layer_weights(path, weights, title):
 
 def format_results(results):
     """Return a table for the terminal."""
-    confusion = np.array(results["confusion"])
-    width = max(8, *(len(label) + 2 for label in results["labels"]))
-    head = "true \\ predicted".ljust(18)
+    return "\n".join(
+        [
+            format_confusion(
+                results["labels"], results["confusion"], results["recall"]
+            ),
+            f"WA {results['WA']:.1%}   UA {results['UA']:.1%}   "
+            f"macro-F1 {results['macro_f1']:.1%}   "
+            f"({results['n_test']} test utterances, fold "
+            f"{results['test_fold']}, seed {results['seed']})",
+        ]
+    )
+
+
+def format_confusion(labels, confusion, recall):
+    """Return a confusion matrix for the terminal.
+
+    Arguments
+    ---------
+    labels : list of str
+        Names of the classes.
+    confusion : list of list of int
+        Counts; rows: truth.
+    recall : dict
+        Label -> recall, or None.
+    """
+    width = max(8, *(len(label) + 2 for label in labels))
     lines = [
-        head
-        + "".join(label.rjust(width) for label in results["labels"])
+        "true \\ predicted".ljust(18)
+        + "".join(label.rjust(width) for label in labels)
         + "recall".rjust(9)
     ]
-    for label, row in zip(results["labels"], confusion):
-        recall = results["recall"][label]
+    for label, row in zip(labels, confusion):
+        share = recall[label]
         lines.append(
             label.ljust(18)
             + "".join(str(count).rjust(width) for count in row)
-            + ("-" if recall is None else f"{recall:.1%}").rjust(9)
+            + ("-" if share is None else f"{share:.1%}").rjust(9)
         )
-    lines.append(
-        f"WA {results['WA']:.1%}   UA {results['UA']:.1%}   "
-        f"macro-F1 {results['macro_f1']:.1%}   "
-        f"({results['n_test']} test utterances, fold {results['test_fold']}, "
-        f"seed {results['seed']})"
-    )
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from speechbrain.utils.importutils import LazyModule
 
 # hypothesis asks every loaded module for its file, and SpeechBrain's lazy
@@ -136,17 +137,17 @@ def trained(command, tmp_path_factory):
 
     root = tmp_path_factory.mktemp("trained")
     folders, log_probabilities = {}, {}
-    test = EmotionBrain.test
+    predict = EmotionBrain.predict
     for fold in (1, 2):
-
+        # The test session is predicted last.
         def spy(brain, *args, fold=fold, **kwargs):
-            predictions = test(brain, *args, **kwargs)
+            predictions = predict(brain, *args, **kwargs)
             log_probabilities[fold] = dict(zip(predictions[0], predictions[2]))
             return predictions
 
         folders[fold] = root / f"fold_{fold}" / "seed_1986"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(EmotionBrain, "test", spy)
+            patch.setattr(EmotionBrain, "predict", spy)
             train.main(
                 command(
                     folders[fold],
@@ -180,3 +181,53 @@ def recordings(trained):
         utterance: entry["wav"].replace("{data_root}", settings["data_folder"])
         for utterance, entry in entries.items()
     }
+
+
+@pytest.fixture(scope="session")
+def table_command(command, tmp_path_factory):
+    """Return a function that gives the command line of a small table."""
+    root = tmp_path_factory.mktemp("experiments")
+
+    def make(output_folder, *more, number_of_epochs=2, **changes):
+        path = root / f"{len(list(root.iterdir()))}.yaml"
+        experiment = {
+            "title": "Tones & noise",
+            "hparams": "hparams/own_corpus.yaml",
+            "settings": {"number_of_epochs": number_of_epochs},
+            "systems": [
+                {"name": "s 0", "label_smoothing": 0.0},
+                {"name": "s 0.1", "label_smoothing": 0.1},
+            ],
+            "seeds": [1, 2],
+            "floor": True,
+            "published": {
+                "source": "nobody",
+                "metric": "WA",
+                "figures": {"s 0": [65.0, 2.5]},
+            },
+        } | changes
+        path.write_text(yaml.safe_dump(experiment))
+        options = [
+            option
+            for option in command(output_folder)[1:]
+            if not option.startswith(("--output_folder", "--number_of_epochs"))
+        ]
+        return [
+            str(path),
+            f"--output_folder={output_folder}",
+            "--number_of_folds=2",
+            *options,
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_table(table_command, tmp_path_factory):
+    """Return the folder of a small table that is finished, to be read only."""
+    import cross_validate
+
+    folder = tmp_path_factory.mktemp("table") / "out"
+    assert cross_validate.main(table_command(folder)) == 0
+    return folder

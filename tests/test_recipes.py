@@ -8,7 +8,6 @@ from conftest import ENCODERS, ROOT
 
 import train
 from demo.synthetic_corpus import make_corpus
-from recipes.table import main as print_table
 
 YAML_OF = {
     "wavlm": "corr_wavlm",
@@ -50,14 +49,3 @@ def test_train_on_a_tree_in_iemocaps_layout(
         "Ses02F",
         "Ses02M",
     }
-
-
-def test_table_is_mean_and_spread_over_folds(tmp_path, capsys):
-    for fold, accuracy in enumerate([0.5, 0.7], start=1):
-        folder = tmp_path / "mean" / f"fold_{fold}"
-        folder.mkdir(parents=True)
-        results = dict.fromkeys(["WA", "UA", "macro_f1", "dev_WA"], accuracy)
-        results |= {"test_fold": fold, "seed": 3}
-        (folder / "results.json").write_text(json.dumps(results))
-    print_table(tmp_path)
-    assert "| mean | 1,2 | 3 | 60.0 (14.1) |" in capsys.readouterr().out

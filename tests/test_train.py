@@ -1,6 +1,7 @@
 """train.py from the command line to its files: laws 6 and 7, bad input."""
 
 import csv
+import hashlib
 import json
 import os
 import pathlib
@@ -55,8 +56,9 @@ def test_a_run_leaves_what_is_promised(finished_run):
     results = json.loads((finished_run / "results.json").read_text())
     for key in """WA UA macro_f1 recall confusion labels test_fold n_train
         n_dev n_test seed encoder_hub pooling label_smoothing
-        best_epoch""".split():
+        best_epoch layer_weights""".split():
         assert key in results, key
+    assert sum(results["layer_weights"]) == pytest.approx(1)
     assert results["labels"] == ["calm", "glad", "mad"]
     assert set(results["recall"]) == set(results["labels"])
     assert (results["n_train"], results["n_dev"]) == (38, 10)
@@ -75,6 +77,16 @@ def test_a_run_leaves_what_is_promised(finished_run):
         assert sum(chances) == pytest.approx(1, abs=1e-5)
         best = results["labels"][chances.index(max(chances))]
         assert row["prediction"] == best
+    with open(finished_run / "dev_predictions.csv", newline="") as lines:
+        dev = list(csv.DictReader(lines))
+    assert list(dev[0]) == list(rows[0]) and len(dev) == 10
+    right = sum(row["truth"] == row["prediction"] for row in dev)
+    assert results["dev_WA"] == pytest.approx(right / 10)
+    record = json.loads((finished_run / "run.json").read_text())
+    assert record["seconds"] > 0 and record["machine"]["cores"] >= 1
+    test_manifest = (finished_run / "manifests/test.json").read_bytes()
+    digest = hashlib.sha256(test_manifest).hexdigest()
+    assert record["manifests"]["test"] == digest
     for picture in ("confusion.png", "layer_weights.png"):
         assert (finished_run / picture).read_bytes()[:4] == b"\x89PNG"
     for name in ("train_log.txt", "log.txt", "hyperparams.yaml"):
@@ -184,7 +196,8 @@ def test_the_test_session_is_read_once_and_last(command, tmp_path, monkeypatch):
     test = {entry["sha256"] for entry in manifest.values()}
     chosen = events.index("chosen")
     assert not test & set(events[:chosen])
-    assert sorted(events[chosen + 1 :]) == sorted(test)
+    assert sorted(events[-len(test) :]) == sorted(test)
+    assert not test & set(events[: -len(test)])
 
 
 def test_of_equal_dev_accuracy_the_earliest_epoch_is_chosen():

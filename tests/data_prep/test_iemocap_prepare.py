@@ -14,7 +14,8 @@ from synthetic_corpora import (
 )
 
 from bad_input import BadInput
-from data_prep.iemocap_prepare import prepare_iemocap, read_iemocap
+from data_prep.iemocap_prepare import _agreement, prepare_iemocap, read_iemocap
+from data_prep.manifest import Utterance
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_an_utterance(small):
         "gender": "female",
         "dialogue": "Ses01F_impro05a",
         "corpus_label": "exc",
+        "agreement": 0.0,
         "start": 2.5,
         "end": 2.9,
         "valence": 2.5,
@@ -74,6 +76,20 @@ def test_an_utterance(small):
             "A-F1": {"val": 3.0, "act": 2.0},
         },
     }
+
+
+def test_agreement_is_the_share_of_outside_annotators_of_the_class():
+    said = {
+        "C-E1": ["Happiness"],
+        "C-E2": ["Frustration", "Excited"],  # the protocol's hap holds both
+        "C-E4": ["Sadness"],
+        "C-F1": ["Happiness"],  # the speaker's own word
+        "A-E3": {"val": 3.0},
+    }
+    one = Utterance("u", "u.wav", "exc", "Ses01F", 1, {"annotators": said})
+    assert _agreement(one) == {"agreement": pytest.approx(2 / 3, abs=1e-6)}
+    one = Utterance("u", "u.wav", "exc", "Ses01F", 1, {"annotators": {}})
+    assert _agreement(one) == {}
 
 
 def test_speakers(small):

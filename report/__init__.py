@@ -1,0 +1,1 @@
+"""report.html: what came of a table, to look at."""

@@ -1,0 +1,322 @@
+"""What to run: systems x folds x seeds, from a hparams or experiment file."""
+
+import dataclasses
+import json
+import pathlib
+import re
+
+from bad_input import BadInput
+from modules.experiment import load_experiment, settings
+from tables.experiment_file import ROOT, is_experiment, read_experiment_file
+
+# Given to every cell by the table itself.
+OWN_KEYS = {
+    "test_fold": "all folds are run",
+    "seed": "give --seeds 1,2,3",
+    "output_folder": "give it after the file, without =",
+    "system": "the experiment file names the systems",
+}
+# What differs from cell to cell, or may move.
+_NOT_OF_A_SYSTEM = re.compile(r"test_fold|seed|system|.*(_folder|_file|_log)")
+FLOOR = "logistic_regression"
+# In the folder of a run: all it says, and why it has no results.
+LOG = "cell.log"
+FAILED = "failed.txt"
+# What the floor depends on among what a grid may vary.
+_FEATURES = ("encoder_hub", "encoder_revision", "cache_format", "dev_split")
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        Of the row, and of its folder.
+    settings : dict
+        What the experiment file sets: key -> value.
+    row, column : str
+        Name among the systems, and among the grid ("" without one).
+    folder : str
+        Under the table's.
+    floor : bool
+        Whether it is the logistic regression of floor.py.
+    """
+
+    name: str
+    settings: dict
+    row: str
+    column: str
+    folder: str
+    floor: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run: a system, a test fold and a seed, in a folder of its own."""
+
+    system: System
+    fold: int
+    seed: int
+    folder: pathlib.Path
+
+    @property
+    def name(self):
+        """For people."""
+        return f"{self.system.name}, fold {self.fold}, seed {self.seed}"
+
+    @property
+    def finished(self):
+        """Whether its results are there."""
+        return (self.folder / "results.json").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that is to be run, checked.
+
+    Attributes
+    ----------
+    title : str
+        Of the table.
+    file : pathlib.Path
+        The file that was given.
+    hparams_file : pathlib.Path
+        Base of every run.
+    overrides : list of str
+        From the command line, for every run.
+    systems : list of System
+    folds, seeds : list of int
+    published : dict
+        System -> {"mean": percent, "std": percent or None}.
+    published_source, published_metric : str
+        Where from; "WA", "UA" or "macro_f1".
+    output_folder : pathlib.Path
+    resolved : dict
+        System -> settings of its runs, to tell tables apart.
+    """
+
+    title: str
+    file: pathlib.Path
+    hparams_file: pathlib.Path
+    overrides: list
+    systems: list
+    folds: list
+    seeds: list
+    published: dict
+    published_source: str
+    published_metric: str
+    output_folder: pathlib.Path
+    resolved: dict
+
+    @property
+    def cells(self):
+        """All cells; a seed is complete before the next one begins."""
+        return [
+            Cell(
+                system,
+                fold,
+                seed,
+                self.output_folder
+                / system.folder
+                / f"fold_{fold}"
+                / f"seed_{seed}",
+            )
+            for seed in self.seeds
+            for system in self.systems
+            for fold in self.folds
+        ]
+
+    def arguments(self, cell):
+        """Return the command line of a cell, as train.py takes it."""
+        own = cell.system.settings | {
+            "test_fold": cell.fold,
+            "seed": cell.seed,
+            "output_folder": cell.folder,
+        }
+        if cell.system.floor:
+            own["system"] = FLOOR
+        elif cell.system.folder != ".":
+            own["system"] = cell.system.name
+        return [
+            str(self.hparams_file),
+            *self.overrides,
+            *_as_options(own),
+            "--noprogressbar",
+        ]
+
+
+def _as_options(values):
+    """Return --key=value, in YAML's spelling."""
+    spelt = {"True": "true", "False": "false", "None": "null"}
+    return [
+        f"--{key}={spelt.get(str(value), value)}"
+        for key, value in values.items()
+    ]
+
+
+def read_plan(file, overrides=(), seeds=None, output_folder=None):
+    """Read and check a hyperparameter file or an experiment file.
+
+    Arguments
+    ---------
+    file : str
+        Of either kind.
+    overrides : list of str
+        ``--key=value``, handed to every run.
+    seeds : list of int
+        Instead of the file's.
+    output_folder : str
+        Instead of ``results/<name of the file>``; an experiment's name has
+        its folder's before it.
+
+    Returns
+    -------
+    plan : Plan
+
+    Raises
+    ------
+    BadInput
+        If something in the file or the overrides cannot be run.
+    """
+    file = pathlib.Path(file)
+    overrides = list(overrides)
+    if is_experiment(file):
+        experiment = read_experiment_file(file)
+        name = f"{file.resolve().parent.name}/{file.stem}"
+        hparams_file = ROOT / experiment["hparams"]
+        _check_overrides(file, overrides, experiment)
+        systems = _systems(experiment, _keys(overrides))
+    else:
+        _check_overrides(file, overrides, {})
+        hparams_file = file
+        hparams, _ = load_experiment([str(file), *overrides])
+        # Where train.py would put them: folds that it trained are not again.
+        system = hparams["system"]
+        name = f"{file.stem}/{system}"
+        systems = [System(system, {}, system, "", ".")]
+        experiment = {
+            "title": f"{file.stem}, {system}",
+            "seeds": [hparams["seed"]],
+            "published": {},
+        }
+    resolved, folds = _resolve(hparams_file, overrides, systems)
+    plan = Plan(
+        title=experiment["title"],
+        file=file,
+        hparams_file=hparams_file,
+        overrides=overrides,
+        systems=systems,
+        folds=folds,
+        seeds=list(seeds or experiment["seeds"]),
+        published=experiment["published"].get("figures", {}),
+        published_source=experiment["published"].get("source", ""),
+        published_metric=experiment["published"].get("metric", "WA"),
+        output_folder=pathlib.Path(output_folder or f"results/{name}"),
+        resolved=resolved,
+    )
+    _check_names(plan)
+    return plan
+
+
+def _systems(experiment, given):
+    """Return every system with every variation of the grid.
+
+    The command line takes precedence over the file's common settings.
+    """
+    common = {k: v for k, v in experiment["settings"].items() if k not in given}
+    grid = experiment["grid"] or [{"name": ""}]
+
+    def make(row, column, values, floor=False):
+        name = ", ".join(filter(None, [row, column]))
+        folder = re.sub(r"[^\w.()-]+", "_", name)
+        values = {k: v for k, v in values.items() if k != "name"}
+        return System(name, common | values, row, column, folder, floor)
+
+    systems = [
+        make(own["name"], variation["name"], own | variation)
+        for own in experiment["systems"]
+        for variation in grid
+    ]
+    if experiment["floor"]:
+        # What a head has of its own does not touch the floor.
+        floors = {}
+        for variation in grid:
+            values = {k: variation[k] for k in _FEATURES if k in variation}
+            column = variation["name"] if values else ""
+            floors.setdefault(
+                json.dumps(values), make(FLOOR, column, values, floor=True)
+            )
+        systems += floors.values()
+    return systems
+
+
+def _keys(overrides):
+    """Return the keys among ``--key=value`` and ``--key value``."""
+    return [
+        argument[2:].partition("=")[0]
+        for argument in overrides
+        if argument.startswith("--")
+    ]
+
+
+def _check_overrides(file, overrides, experiment):
+    """Refuse what the table decides itself."""
+    varied = {
+        key
+        for part in ("systems", "grid")
+        for entry in experiment.get(part, [])
+        for key in entry
+    }
+    for key in _keys(overrides):
+        if key in OWN_KEYS:
+            raise BadInput(
+                f"--{key} cannot be given to a whole table: {OWN_KEYS[key]}"
+            )
+        if key in varied:
+            raise BadInput(
+                f"--{key} is what {file} varies: leave it out, or change it "
+                "in a copy of that file"
+            )
+    for key in OWN_KEYS:
+        if key in varied or key in experiment.get("settings", {}):
+            raise BadInput(
+                f"{file} sets {key}, which the table decides: leave it out"
+            )
+
+
+def _resolve(hparams_file, overrides, systems):
+    """Load every system once: all mistakes show before any work starts."""
+    resolved, folds = {}, []
+    for system in systems:
+        hparams, run_opts = load_experiment(
+            [str(hparams_file), *overrides, *_as_options(system.settings)]
+        )
+        folds = list(range(1, hparams["number_of_folds"] + 1))
+        values = {
+            key: value
+            for key, value in settings(hparams).items()
+            if not _NOT_OF_A_SYSTEM.fullmatch(key)
+        }
+        resolved[system.name] = values | {"precision": run_opts["precision"]}
+    return resolved, folds
+
+
+def _check_names(plan):
+    """Refuse names that are one on the disk, and figures of no system."""
+    folders = {}
+    for system in plan.systems:
+        other = folders.setdefault(system.folder, system.name)
+        if other is not system.name:
+            raise BadInput(
+                f"{plan.file}: the systems '{other}' and '{system.name}' "
+                "have the same folder: rename one"
+            )
+    for name in plan.published:
+        if name not in plan.resolved:
+            raise BadInput(
+                f"{plan.file}: a figure is published for '{name}', which is "
+                f"no system of the table: choose one of "
+                f"{'; '.join(plan.resolved)}"
+            )

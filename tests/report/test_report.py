@@ -1,0 +1,148 @@
+"""report.html in a real browser, and what it says."""
+
+import base64
+import json
+import pathlib
+import re
+import shutil
+
+import pytest
+
+import cross_validate
+
+BROWSER = shutil.which("chromium"), shutil.which("chromedriver")
+OPTIONS = """--headless --no-sandbox --disable-gpu --disable-quic
+--no-first-run --disable-background-networking --disable-component-update
+--disable-sync --hide-scrollbars""".split()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if None in BROWSER:
+        pytest.skip("no chromium and chromedriver here: .ci/run gets them")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER[0]
+    profile = tmp_path_factory.mktemp("profile")
+    for option in [*OPTIONS, f"--user-data-dir={profile}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=BROWSER[1])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_in_a_browser(browser, finished_table, width):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {
+            "width": width,
+            "height": 900,
+            "deviceScaleFactor": 1,
+            "mobile": False,
+        },
+    )
+    browser.get((finished_table / "report.html").as_uri())
+    browser.execute_script(
+        "for (const d of document.querySelectorAll('details')) d.open = true"
+    )
+    assert browser.execute_script("return window.innerWidth") == width
+    inner, outer = browser.execute_script(
+        "const e = document.documentElement;"
+        "return [e.scrollWidth, e.clientWidth]"
+    )
+    assert inner <= outer, "the page scrolls sideways"
+    pictures = browser.execute_script(
+        "return [...document.images].map(i => [i.alt, i.complete, "
+        "i.naturalWidth, i.parentElement.getBoundingClientRect().right])"
+    )
+    assert len(pictures) > 10
+    for alt, complete, natural, right in pictures:
+        assert complete and natural > 0 and len(alt) > 20, alt
+        assert right <= width, alt
+    sounds = browser.execute_async_script(
+        "const done = arguments[0];"
+        "Promise.all([...document.querySelectorAll('audio')].map(a => "
+        "new Promise(r => {const ok = () => r(a.duration);"
+        "if (a.readyState > 0) ok(); else {a.onloadedmetadata = ok;"
+        "a.onerror = () => r(0)}}))).then(done)"
+    )
+    assert len(sounds) >= 3 and min(sounds) > 0.1
+    broken = browser.execute_script(
+        "return [...document.querySelectorAll('nav a')].filter("
+        "a => !document.querySelector(a.getAttribute('href'))).length"
+    )
+    assert broken == 0
+    assert browser.get_log("browser") == []
+
+
+def test_everything_is_in_the_file(finished_table):
+    page = (finished_table / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "http" not in re.sub(r"data:[^\"]+", "", page)
+    for words in (
+        "Tones &amp; noise",
+        "65.00 (2.50)",
+        "p max-T",
+        "attention over time, the highest at",
+        "expected calibration error",
+        "do not tell how many annotators agreed",
+        "do not tell who is a woman",
+        "What was run",
+    ):
+        assert words in page, words
+    assert len(page) < 15e6
+
+
+def test_figures_of_the_page_are_those_of_results_json(finished_table):
+    page = (finished_table / "report.html").read_text()
+    results = json.loads((finished_table / "results.json").read_text())
+    assert len(results["comparisons"]) == 6
+    for system in results["systems"]:
+        own = system["WA"]
+        text = f"{100 * own['mean']:.1f} ({100 * own['std_folds']:.1f})"
+        assert text in page
+    calibrated = [s for s in results["systems"] if s["calibration"]]
+    assert [s["system"] for s in calibrated] == [
+        "s 0",
+        "s 0.1",
+        "logistic_regression, layer chosen on dev",
+    ]
+
+
+def test_the_recordings_may_be_gone(
+    finished_table, table_command, tone_corpus, tmp_path
+):
+    folder = shutil.copytree(finished_table, tmp_path / "out")
+    corpus = pathlib.Path(
+        shutil.copytree(pathlib.Path(tone_corpus).parent, tmp_path / "corpus")
+    )
+    for path in corpus.glob("*.wav"):
+        path.unlink()
+    command = [
+        option
+        if not option.startswith("--csv_file")
+        else f"--csv_file={corpus / 'corpus.csv'}"
+        for option in table_command(folder, "--report_only")
+    ]
+    assert cross_validate.main(command) == 0
+    page = (folder / "report.html").read_text()
+    assert "Recordings are neither drawn nor heard here" in page
+    assert "<audio" not in page
+
+
+def test_sound_is_what_was_recorded(finished_table, tmp_path, tone_corpus):
+    import soundfile
+
+    page = (finished_table / "report.html").read_text()
+    name = re.search(r'aria-label="utterance (.+?)"', page)[1]
+    sound = re.search(r'src="data:audio/flac;base64,(.+?)"', page)[1]
+    (tmp_path / "x.flac").write_bytes(base64.b64decode(sound))
+    heard, rate = soundfile.read(tmp_path / "x.flac")
+    wav = pathlib.Path(tone_corpus).parent / f"{pathlib.Path(name).stem}.wav"
+    recorded, _ = soundfile.read(wav)
+    assert rate == 16000
+    assert heard == pytest.approx(recorded, abs=1e-3)

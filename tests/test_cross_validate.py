@@ -1,0 +1,288 @@
+"""cross_validate.py from the command line to results.csv."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+import cross_validate
+import train
+from tables import cells
+
+EMPTY = "systems: [{name: a}]\nseeds: [1]\ntitle: t\n"
+
+
+def snapshot(folder):
+    """Return when each results.json was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.glob("*/fold_*/seed_*/results.json")
+    }
+
+
+@pytest.fixture
+def table(finished_table, tmp_path):
+    """A copy of the finished table, to be damaged."""
+    return shutil.copytree(finished_table, tmp_path / "out")
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leave out what takes seconds and is tested elsewhere."""
+    monkeypatch.setattr(cross_validate, "write_report", lambda *_: "none")
+
+
+def test_figures_are_means_over_folds_and_seeds(finished_table):
+    results = json.loads((finished_table / "results.json").read_text())
+    own = {system["system"]: system for system in results["systems"]}
+    assert list(own) == [
+        "s 0",
+        "s 0.1",
+        "logistic_regression, all layers",
+        "logistic_regression, layer chosen on dev",
+    ]
+    runs = {}
+    for fold in (1, 2):
+        for seed in (1, 2):
+            path = finished_table / f"s_0.1/fold_{fold}/seed_{seed}"
+            text = (path / "results.json").read_text()
+            runs[fold, seed] = json.loads(text)["UA"]
+    first, second = [(runs[fold, 1] + runs[fold, 2]) / 2 for fold in (1, 2)]
+    told = own["s 0.1"]["UA"]
+    assert told["mean"] == pytest.approx((first + second) / 2)
+    assert told["std_folds"] == pytest.approx(abs(first - second) / 2**0.5)
+    one, two = [(runs[1, seed] + runs[2, seed]) / 2 for seed in (1, 2)]
+    assert told["std_seeds"] == pytest.approx(abs(one - two) / 2**0.5)
+    assert own["s 0"]["published"] == {"mean": 65.0, "std": 2.5}
+    assert sum(map(sum, own["s 0"]["confusion"])) == 2 * 60
+    low, high = own["s 0"]["interval"]["WA"]
+    assert 0 <= low <= high <= 1
+    with open(finished_table / "results.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 4 * 2 * 2
+    assert {row["status"] for row in rows} == {"finished"}
+
+
+def test_a_cell_is_what_train_py_gives(finished_table, command, tmp_path):
+    options = {"test_fold": 2, "seed": 1, "number_of_folds": 2}
+    train.main(
+        command(tmp_path, label_smoothing=0.1, number_of_epochs=2, **options)
+    )
+    cell = finished_table / "s_0.1/fold_2/seed_1"
+    for name in ("predictions.csv", "dev_predictions.csv"):
+        assert (cell / name).read_text() == (tmp_path / name).read_text()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_nothing_is_computed_again(table, table_command):
+    before = snapshot(table)
+    assert cross_validate.main(table_command(table)) == 0
+    assert snapshot(table) == before
+
+
+def test_a_failed_cell_is_told_and_the_rest_goes_on(
+    table, table_command, capsys
+):
+    refused, lost = table / "s_0/fold_1/seed_1", table / "s_0.1/fold_2/seed_2"
+    (refused / "results.json").unlink()
+    settings = json.loads((refused / "settings.json").read_text())
+    (refused / "settings.json").write_text(json.dumps(settings | {"lr": 9.0}))
+    shutil.rmtree(lost)
+    before = snapshot(table)
+    assert cross_validate.main(table_command(table)) == 1
+    said = capsys.readouterr()
+    assert "FAILED s 0, fold 1, seed 1: error: " in said.out + said.err
+    assert "lr 9.0 instead of 0.001" in (refused / cells.LOG).read_text()
+    assert (lost / "results.json").exists(), "the rest goes on"
+    assert before.items() <= snapshot(table).items()
+    page = (table / "report.html").read_text()
+    assert "s 0, fold 1, seed 1" in page and "lr 9.0 instead" in page
+    # Mended, the same command makes it whole.
+    (refused / "settings.json").write_text(json.dumps(settings))
+    assert cross_validate.main(table_command(table)) == 0
+    assert len(snapshot(table)) == 12
+
+
+def kill_itself(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_killed_cell_has_failed(table, table_command, monkeypatch, capsys):
+    cell = table / "s_0/fold_2/seed_2"
+    (cell / "results.json").unlink()
+    monkeypatch.setattr(cells, "_work", kill_itself)
+    assert cross_validate.main(table_command(table)) == 1
+    assert "ended by SIGKILL" in (cell / cells.FAILED).read_text()
+    assert "3/4" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_report")
+def test_interrupted_it_goes_on_where_it_stopped(table_command, tmp_path):
+    command = table_command(tmp_path / "out", seeds=[1], floor=False)
+    process = subprocess.Popen(
+        [sys.executable, "cross_validate.py", *command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    patience = time.monotonic() + 240
+    while not snapshot(tmp_path / "out") and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "goes on where this one stopped" in said
+    before = snapshot(tmp_path / "out")
+    assert 1 <= len(before) < 4
+    assert cross_validate.main(command) == 0
+    after = snapshot(tmp_path / "out")
+    assert len(after) == 4 and before.items() <= after.items()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_seeds_may_be_added_and_nothing_else_changed(
+    table, table_command, capsys
+):
+    for changes, words in (
+        ({"number_of_epochs": 3}, "number_of_epochs 2 instead of 3"),
+        ({"systems": [{"name": "s 0"}], "published": None}, "'s 0.1'"),
+    ):
+        with pytest.raises(SystemExit):
+            cross_validate.main(table_command(table, **changes))
+        message = capsys.readouterr().err
+        assert words in message and "another --output_folder" in message
+    more = table_command(table, "--seeds=1,2,3", "--report_only")
+    assert cross_validate.main(more) == 0
+    assert "4/6" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_report")
+def test_one_system_goes_on_with_what_train_py_has_done(
+    command, tmp_path, capsys
+):
+    options = {"number_of_epochs": 1, "number_of_folds": 2}
+    train.main(command(tmp_path / "fold_1/seed_1986", **options))
+    done = tmp_path / "fold_1/seed_1986/results.json"
+    before = done.stat().st_mtime_ns
+    assert cross_validate.main(command(tmp_path, **options)) == 0
+    assert done.stat().st_mtime_ns == before
+    said = capsys.readouterr().out
+    assert "fold 1: WA" in said and "fold 2: WA" in said
+    assert "true \\ predicted" in said
+
+
+def test_folds_of_other_classes_are_no_table(table, table_command, capsys):
+    path = table / "s_0/fold_2/seed_1/results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps(results | {"labels": ["calm", "mad"]}))
+    with pytest.raises(SystemExit):
+        cross_validate.main(table_command(table, "--report_only"))
+    assert "the same classes in every fold" in capsys.readouterr().err
+
+
+def test_a_class_without_a_test_utterance_is_told(table, table_command, capsys):
+    path = table / "s_0/fold_2/seed_1/results.json"
+    results = json.loads(path.read_text())
+    results["recall"]["glad"] = None
+    path.write_text(json.dumps(results))
+    assert cross_validate.main(table_command(table, "--report_only")) == 0
+    words = "fold 2 has no utterance of glad: UA and macro-F1 are"
+    assert words in capsys.readouterr().out
+    assert words in (table / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"seads": [1]}, "unknown key seads: did you mean seeds?"),
+        ({"seeds": []}, "has no seeds: give a list of integers"),
+        ({"seeds": [1, 1]}, "a seed is there twice"),
+        ({"seeds": "many"}, "seeds must be a list of integers"),
+        ({"systems": [{"name": "a", "pooling": "max"}]}, "'max' is unknown"),
+        ({"systems": [{"name": "a", "poling": "corr"}]}, "mean --pooling"),
+        ({"systems": [{"name": "a"}, {"name": "a"}]}, "two of systems are"),
+        ({"systems": [{"name": "a b"}, {"name": "a+b"}]}, "the same folder"),
+        ({"systems": [{"name": "a=b"}]}, "'a=b' cannot name"),
+        ({"systems": [{"name": "a", "seed": 3}]}, "sets seed, which the"),
+        ({"systems": "mean"}, "systems must be a list"),
+        ({"grid": [{"label_smoothing": 2}]}, "'None' cannot name one of grid"),
+        ({"hparams": "hparams/no.yaml"}, "hparams hparams/no.yaml is no file"),
+        ({"floor": "yes please"}, "floor must be true or false"),
+        (
+            {"published": {"source": "x", "metric": "WA", "figures": {"z": 1}}},
+            "'z', which is no system of the table",
+        ),
+        (
+            {"published": {"source": "x", "metric": "ACC", "figures": {}}},
+            "metric 'ACC' is unknown",
+        ),
+        ({"published": {"source": "x"}}, "source, metric and figures"),
+    ],
+)
+def test_bad_experiments_are_one_sentence(
+    table_command, tmp_path, capsys, changes, words
+):
+    changes = {"published": None} | changes
+    command = table_command(tmp_path / "out", **changes)
+    with pytest.raises(SystemExit) as stopped:
+        cross_validate.main(command)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message, message
+    assert not (tmp_path / "out").exists(), "before any work starts"
+
+
+@pytest.mark.parametrize(
+    "option, words",
+    [
+        ("--seed=3", "give --seeds"),
+        ("--test_fold=1", "all folds are run"),
+        ("--label_smoothing=0.2", "leave it out"),
+        ("--poling=mean", "did you mean --pooling"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    table_command, tmp_path, capsys, option, words
+):
+    with pytest.raises(SystemExit):
+        cross_validate.main(table_command(tmp_path / "out", option))
+    assert words in capsys.readouterr().err
+
+
+def test_neither_kind_of_file(tmp_path, capsys):
+    path = tmp_path / "x.yaml"
+    for text, words in (
+        ("a: 1\n", "neither a hyperparameter file"),
+        (f"{EMPTY}hparams: !new:os.system x\n", "line 4: not plain YAML"),
+        (f"{EMPTY}hparams: a\nseeds: [2]\n", "'seeds' is there twice"),
+        (None, "cannot be read"),
+    ):
+        path.unlink(missing_ok=True)
+        if text:
+            path.write_text(text)
+        with pytest.raises(SystemExit):
+            cross_validate.main([str(path)])
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "recipes").glob("*/*.yaml")), ids=lambda p: p.stem
+)
+def test_every_recipe_can_be_planned(path, encoder_folder):
+    from tables.plan import read_plan
+
+    plan = read_plan(path, ["--data_folder=/nowhere"])
+    assert len(plan.folds) == 5 and plan.cells
+    if path.parent.name == "IEMOCAP" and path.stem == "pooling_table":
+        heads = [system for system in plan.systems if not system.floor]
+        assert set(plan.published) == {system.name for system in heads}
+        assert plan.published["attentive_corr, WavLM large"]["mean"] == 75.6
