@@ -5,7 +5,7 @@ import shutil
 import speechbrain as sb
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -31,10 +31,20 @@ class WholeCheckpointer(Checkpointer):
             for left in self.checkpoints_dir.glob(f"{_UNFINISHED}+*"):
                 shutil.rmtree(left)
         saved = super().save_checkpoint(*args, **kwargs)
-        if saved is None or not saved.path.name.startswith(_UNFINISHED):
-            return saved
-        name = saved.path.name.removeprefix(f"{_UNFINISHED}+")
-        path = saved.path.rename(saved.path.with_name(name))
+        if saved is not None and saved.path.name.startswith(_UNFINISHED):
+            saved = self._named(saved)
+        # Or another process would list checkpoints before this one is named,
+        # delete others than the first does, and wait for it forever.
+        ddp_barrier()
+        return saved
+
+    @staticmethod
+    def _named(saved):
+        path = saved.path.with_name(
+            saved.path.name.removeprefix(f"{_UNFINISHED}+")
+        )
+        if if_main_process():
+            saved.path.rename(path)
         files = {key: path / f.name for key, f in saved.paramfiles.items()}
         return saved._replace(path=path, paramfiles=files)
 
