@@ -1,10 +1,10 @@
-# make demo | make test | make lint : each builds .venv first when missing.
+# make demo | make test | make lint | make bench : each builds .venv first when missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint bench format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -17,6 +17,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint .
 	$(BIN)/codespell
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.frozen_features
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

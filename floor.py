@@ -44,7 +44,7 @@ def pooled_features(dataset):
 
     Arguments
     ---------
-    dataset : speechbrain.dataio.dataset.DynamicItemDataset
+    dataset : modules.batch.StoredUtterances
         From `modules.experiment.make_datasets`.
 
     Returns
@@ -57,11 +57,11 @@ def pooled_features(dataset):
     pooling = MeanStdPooling()
     one = torch.ones(1)
     features, targets = [], []
-    for item in dataset:
-        layers = item["hidden_states"].float().movedim(1, 0)
-        features.append(pooling(layers, one.expand(len(layers))))
-        targets.append(item["label_encoded"])
-    return torch.stack(features).numpy(), torch.tensor(targets).numpy()
+    for _, states, target in dataset:
+        layers = states.float().movedim(1, 0)
+        features.append(pooling(layers, one.expand(len(layers))).cpu())
+        targets.append(target)
+    return torch.stack(features).numpy(), torch.stack(targets).numpy()
 
 
 def choose_on_dev(train, dev):
@@ -113,7 +113,7 @@ def predict(model, dataset, pooled, choice, labels):
     ---------
     model : sklearn.pipeline.Pipeline
         From `fit`.
-    dataset : speechbrain.dataio.dataset.DynamicItemDataset
+    dataset : modules.batch.StoredUtterances
         Gives the names of the utterances.
     pooled : tuple
         From `pooled_features` of the same.
@@ -127,7 +127,7 @@ def predict(model, dataset, pooled, choice, labels):
     # A class that train lacks gets no probability.
     log_probabilities = torch.full((len(targets), len(labels)), -torch.inf)
     log_probabilities[:, model.classes_] = torch.from_numpy(seen).float()
-    return dataset.data_ids, torch.from_numpy(targets), log_probabilities
+    return dataset.ids, torch.from_numpy(targets), log_probabilities
 
 
 def floor_fold(hparams, run_opts):

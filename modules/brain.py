@@ -47,15 +47,13 @@ def best_on_dev(checkpoint):
 class EmotionBrain(sb.Brain):
     """Trains ``modules.head``; the encoder is not part of it.
 
-    Batches are `modules.batch.PackedBatch`.
+    Batches are `modules.batch.StoredBatch`.
     """
 
     def compute_forward(self, batch, stage):
         """Return log-probabilities [batch, classes]."""
         batch = batch.to(self.device)
-        return self.modules.head(
-            batch.hidden_states.float().movedim(1, 0), frames=batch.frames
-        )
+        return self.modules.head(batch.hidden_states)
 
     def compute_objectives(self, predictions, batch, stage):
         """Return the loss; smoothed in training, plain in dev and test."""
@@ -108,7 +106,7 @@ class EmotionBrain(sb.Brain):
 
         Arguments
         ---------
-        dataset : speechbrain.dataio.dataset.DynamicItemDataset
+        dataset : modules.batch.StoredUtterances
             Dev again, or the held-out session, which is read but once.
         **loader_options
             Passed to the data loader.

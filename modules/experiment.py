@@ -8,10 +8,10 @@ import pathlib
 import re
 
 import speechbrain as sb
+import torch
 import yaml
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataio import load_data_json
-from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import (
     if_main_process,
@@ -22,6 +22,8 @@ from speechbrain.utils.logger import get_logger
 from speechbrain.utils.run_opts import RunOptions
 
 from bad_input import BadInput
+from modules.batch import StoredUtterances
+from modules.encoder import PRECISIONS
 from modules.head import check_pooling
 from modules.results import (
     prediction_rows,
@@ -97,6 +99,10 @@ def load_experiment(arguments):
             raise BadInput(f"{path} needs --{key}")
     hparams = load_hyperpyyaml(text, overrides)
     check_settings(hparams)
+    if hparams["encoder_precision"] == "auto":
+        device = torch.device(run_opts["device"] or infer_device())
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        hparams["encoder_precision"] = "bf16" if fast else "fp32"
     hparams["hparams_file"] = path
     hparams["overrides"] = overrides
     return hparams, run_opts
@@ -130,6 +136,11 @@ def check_settings(hparams):
         value = hparams[key]
         if not isinstance(value, int) or value < 1:
             raise BadInput(f"{key} must be a positive integer, not {value}")
+    if hparams["encoder_precision"] not in ("auto", *PRECISIONS):
+        raise BadInput(
+            f"encoder_precision '{hparams['encoder_precision']}' is unknown: "
+            f"choose one of auto, {', '.join(PRECISIONS)}"
+        )
     if not isinstance(hparams["normalize_layers"], bool):
         raise BadInput("normalize_layers must be true or false")
     if not isinstance(hparams["seed"], int):
@@ -253,26 +264,10 @@ def make_datasets(manifests, cache, label_encoder):
     Returns
     -------
     datasets : dict
-        "train", "dev" and "test", items ``id``, ``hidden_states``
-        [frames, layers, width] and ``label_encoded``.
+        "train", "dev" and "test": `modules.batch.StoredUtterances`.
     """
-
-    @sb.utils.data_pipeline.takes("sha256")
-    @sb.utils.data_pipeline.provides("hidden_states")
-    def read_hidden_states(recording_digest):
-        return cache.read(recording_digest)
-
-    @sb.utils.data_pipeline.takes("label")
-    @sb.utils.data_pipeline.provides("label_encoded")
-    def encode_label(label):
-        return label_encoder.encode_label(label)
-
     return {
-        split: DynamicItemDataset(
-            entries,
-            dynamic_items=[read_hidden_states, encode_label],
-            output_keys=["id", "hidden_states", "label_encoded"],
-        )
+        split: StoredUtterances(entries, cache, label_encoder)
         for split, entries in manifests.items()
     }
 
@@ -301,7 +296,7 @@ def prepare_run(hparams, run_opts):
     manifests = read_manifests(hparams)
     label_encoder = make_label_encoder(hparams, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
-    precision = run_opts["precision"]
+    precision = hparams["encoder_precision"]
     cache = hparams["cache"](precision=precision)
     # A checkpoint must not go on with other recordings or another encoder.
     inputs = {
@@ -323,7 +318,9 @@ def prepare_run(hparams, run_opts):
     make_encoder = functools.partial(hparams["encoder"], precision=precision)
     recordings = {u: e for s in manifests.values() for u, e in s.items()}
     device = run_opts["device"] or infer_device()
-    run_on_main(cache.fill, args=[recordings, make_encoder, device])
+    cache.fill(recordings, make_encoder, device, not run_opts["noprogressbar"])
+    if hparams["cache_device"]:
+        cache.load(recordings, hparams["cache_device"])
     datasets = make_datasets(manifests, cache, label_encoder)
     return manifests, labels, cache, datasets
 

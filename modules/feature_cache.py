@@ -1,26 +1,28 @@
 """Hidden states of a frozen encoder, computed once and kept on disk.
 
-One safetensors file per recording, filed under the digest of the encoder (its
-weights, configuration, input normalisation and precision) and the digest of
-the recording. What the files are called is what they depend on: a feature of
-another encoder or of a changed recording cannot be found by mistake, and all
-folds, poolings, seeds and processes share what is there.
+The folder is named by the digest of the encoder (its weights, configuration,
+input normalisation and precision), a record in it by the digest of the
+recording. What things are called is what they depend on: a feature of another
+encoder or of a changed recording cannot be found by mistake, and all folds,
+poolings, seeds and processes share what is there.
 """
 
+import contextlib
 import json
+import math
 import os
 import pathlib
 import shutil
 import tempfile
 
-import safetensors
+import filelock
 import torch
-from safetensors.torch import save_file
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
 from bad_input import BadInput
-from modules.audio import SAMPLE_RATE, read_waveform
+from modules.audio import SAMPLE_RATE
 from modules.encoder import (
     count_frames,
     encoder_digest,
@@ -28,14 +30,15 @@ from modules.encoder import (
     locate_encoder,
     read_config,
 )
+from modules.extraction import encode_batches, plan_batches
+from modules.feature_store import FeatureStore
+from modules.stored_states import FORMATS
 
 logger = get_logger(__name__)
 
-FORMATS = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-}
+# Of audio per batch on a GPU. On a CPU one recording at a time is fastest: a
+# batch of large activations leaves its caches (benchmarks/README.md).
+GPU_BATCH_SECONDS = 240
 
 
 class FeatureCache:
@@ -52,12 +55,17 @@ class FeatureCache:
     precision : str
         In which the encoder computes: fp32, bf16 or fp16.
     number_format : str
-        In which its hidden states are kept: a key of `FORMATS`.
+        In which its hidden states are kept: a key of
+        `modules.stored_states.FORMATS`.
+    batch_seconds : float
+        Of audio that is encoded at once; None: one recording on a CPU, four
+        minutes on a GPU.
 
     Raises
     ------
     BadInput
-        If the encoder cannot be had or the number format is unknown.
+        If the encoder cannot be had, the number format is unknown, or a
+        shard is damaged.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class FeatureCache:
         encoder_revision=None,
         precision="fp32",
         number_format="float16",
+        batch_seconds=None,
     ):
         if number_format not in FORMATS:
             raise BadInput(
@@ -77,7 +86,7 @@ class FeatureCache:
         self.config = read_config(self.encoder_folder)
         self.layers, self.width = encoder_shape(self.config)
         self.dtype = FORMATS[number_format]
-        self.precision = precision
+        self.batch_seconds = batch_seconds
         self.identity = {
             "encoder_hub": str(encoder_hub),
             "encoder_digest": encoder_digest(self.encoder_folder, precision),
@@ -89,65 +98,28 @@ class FeatureCache:
         self.folder = (
             pathlib.Path(cache_folder) / f"{name}-{digest}-{number_format}"
         )
+        self.store = FeatureStore(self.folder)
 
-    def path(self, recording_digest):
-        """Return the file of a recording, named by its SHA-256."""
-        return (
-            self.folder
-            / recording_digest[:2]
-            / f"{recording_digest}.safetensors"
-        )
+    def read(self, recording):
+        """Return the hidden states of a recording, named by its SHA-256.
 
-    def read(self, recording_digest):
-        """Return the hidden states of a recording [frames, layers, width].
+        Returns
+        -------
+        states : modules.stored_states.StoredStates
 
         Raises
         ------
         BadInput
-            If the file is damaged.
+            If they are damaged.
         """
-        path = self.path(recording_digest)
-        try:
-            with safetensors.safe_open(path, framework="pt") as stored:
-                states = stored.get_tensor("hidden_states")
-        except (safetensors.SafetensorError, OSError) as problem:
-            raise BadInput(
-                f"feature file {path} is damaged ({problem}): delete it and "
-                "run the same command again"
-            ) from problem
-        if states.shape[1:] != (self.layers, self.width):
-            raise BadInput(
-                f"feature file {path} has another shape than its encoder "
-                "gives: delete it and run the same command again"
-            )
-        return states
+        return self.store.read(recording)
 
-    def write(self, recording_digest, hidden_states):
-        """Keep hidden states [frames, layers, width], whole or not at all.
-
-        Raises
-        ------
-        BadInput
-            If the number format cannot hold them.
-        """
-        stored = hidden_states.to(self.dtype)
-        if not torch.isfinite(stored).all():
-            raise BadInput(
-                f"hidden states beyond the range of {self.dtype}: choose "
-                "--cache_format float32 (or bfloat16)"
-            )
-        path = self.path(recording_digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as unfinished:
-            partial = os.path.join(unfinished, path.name)
-            save_file({"hidden_states": stored.contiguous()}, partial)
-            os.chmod(partial, 0o644)  # shared, and made with 0600
-            os.replace(partial, path)
-
-    def fill(self, recordings, make_encoder, device="cpu"):
+    def fill(self, recordings, make_encoder, device="cpu", progress=True):
         """Encode the recordings that are not there yet.
 
-        Can be interrupted; what is written stays.
+        Can be interrupted; what is written stays. Processes started by
+        torchrun share the work, and call this together. Of others one works
+        at a time: the next waits, then uses what is there.
 
         Arguments
         ---------
@@ -158,53 +130,122 @@ class FeatureCache:
             nothing is missing.
         device : str
             Where to compute.
+        progress : bool
+            Show a progress bar.
 
         Returns
         -------
-        computed : int
-            Number of recordings encoded.
+        missing : int
+            Number of recordings that were encoded, by all processes.
 
         Raises
         ------
         BadInput
-            If the disk has no room, or a recording cannot be encoded.
+            If the disk has no room or no permission, or a recording cannot
+            be encoded.
         """
-        missing = {
-            entry["sha256"]: entry
-            for entry in recordings.values()
-            if not self.path(entry["sha256"]).exists()
-        }
-        if not missing:
+        entries = {e["sha256"]: e for e in recordings.values()}
+        if not _agreed(self._missing(entries)):
+            self.store.refresh()
             logger.info(f"all features are in {self.folder}")
             return 0
-        self._check_room(missing.values())
-        self._describe()
-        encoder = make_encoder().to(device)
-        for digest, entry in tqdm(
-            missing.items(), desc="encoding", unit="utt", dynamic_ncols=True
-        ):
-            try:
-                waveform = read_waveform(entry["wav"]).to(device)
-                states, _ = encoder(waveform[None])
-                self.write(digest, states[:, 0].movedim(0, 1).cpu())
-            except ValueError as problem:
-                raise BadInput(f"{entry['wav']}: {problem}") from problem
-            except OSError as problem:
-                raise BadInput(
-                    f"cannot keep the features of {entry['wav']} in "
-                    f"{self.folder} ({problem}): make room there or choose "
-                    "another --cache_folder, then run the same command again"
-                ) from problem
+        with self._alone():
+            missing = _agreed(self._missing(entries))
+            if missing and if_main_process():
+                self._check_room([entries[name] for name in missing])
+                self._describe()
+            seconds = self.batch_seconds
+            if seconds is None:
+                on_cpu = torch.device(device).type == "cpu"
+                seconds = 0 if on_cpu else GPU_BATCH_SECONDS
+            batches = [
+                batch
+                for batch in plan_batches(list(entries.values()), seconds)
+                if any(entry["sha256"] in missing for entry in batch)
+            ][_rank() :: _processes()]
+            if batches:
+                encode_batches(
+                    batches,
+                    make_encoder().to(device),
+                    self.store,
+                    self.dtype,
+                    device,
+                    progress and if_main_process(),
+                )
+            ddp_barrier()
+        self.store.refresh()
         return len(missing)
 
-    def _check_room(self, entries):
-        """Say how much disk the features take; refuse if it is not there."""
-        values = sum(
+    def _missing(self, entries):
+        """Return the recordings that are not there."""
+        self.store.refresh()
+        return {name for name in entries if name not in self.store}
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """Keep others from encoding the same recordings at the same time."""
+        if not if_main_process():
+            yield
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                logger.info(
+                    f"another process writes to {self.folder}: waiting for it"
+                )
+                lock.acquire()
+        except OSError as problem:
+            raise BadInput(
+                f"features are missing in {self.folder} and it cannot be "
+                f"written to ({problem}): choose another --cache_folder"
+            ) from problem
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def load(self, recordings, device):
+        """Keep recordings in the memory of a device while this lives.
+
+        Arguments
+        ---------
+        recordings : dict
+            Manifest entries by utterance; all are in the cache.
+        device : str
+            Such as "cuda", or "cpu" for a disk that is slow.
+
+        Raises
+        ------
+        BadInput
+            If there is not so much memory.
+        """
+        needed = self._bytes(recordings.values())
+        free = _free_memory(device)
+        if needed > free:
+            raise BadInput(
+                f"cache_device {device}: {needed / 1e9:.1f} GB of features, "
+                f"{free / 1e9:.1f} GB of memory free; leave cache_device "
+                "empty, or choose --cache_format int8"
+            )
+        digests = [entry["sha256"] for entry in recordings.values()]
+        self.store.load(tqdm(digests, desc=f"loading to {device}"), device)
+
+    def _bytes(self, entries):
+        """Return how much the features of recordings take."""
+        frames = sum(
             count_frames(self.config, round(entry["duration"] * SAMPLE_RATE))
             for entry in entries
         )
-        needed = values * self.layers * self.width * self.dtype.itemsize
-        self.folder.mkdir(parents=True, exist_ok=True)
+        moments = 2 * torch.float32.itemsize
+        per_frame = self.layers * (self.width * self.dtype.itemsize + moments)
+        return frames * per_frame
+
+    def _check_room(self, entries):
+        """Say how much disk the features take; refuse if it is not there."""
+        needed = self._bytes(entries)
         free = shutil.disk_usage(self.folder).free
         sizes = f"{needed / 1e9:.2f} GB of features, {free / 1e9:.1f} GB free"
         logger.info(f"{self.folder}: {len(entries)} recordings, {sizes}")
@@ -222,3 +263,31 @@ class FeatureCache:
             with open(partial, "w", encoding="utf-8") as out:
                 json.dump(self.identity, out, indent=2)
             os.replace(partial, path)
+
+
+def _processes():
+    """Return how many processes torchrun started."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def _rank():
+    """Return which of the processes that torchrun started this is."""
+    return torch.distributed.get_rank() if _processes() > 1 else 0
+
+
+def _agreed(value):
+    """Return what the first process says: all must do the same."""
+    if _processes() == 1:
+        return value
+    values = [value]
+    torch.distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def _free_memory(device):
+    """Return the bytes that are free on a device."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return math.inf  # the system decides what it can swap

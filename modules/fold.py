@@ -6,7 +6,7 @@ import time
 import torch
 from speechbrain.utils.distributed import run_on_main
 
-from modules.batch import PackedBatch
+from modules.batch import as_is
 from modules.brain import EmotionBrain, WholeCheckpointer
 from modules.experiment import (
     open_output_folder,
@@ -50,7 +50,7 @@ def train_fold(hparams, run_opts):
     )
     loader = {
         "batch_size": hparams["batch_size"],
-        "collate_fn": PackedBatch.collate,
+        "collate_fn": as_is,
     }
     brain.fit(
         hparams["epoch_counter"],

@@ -4,12 +4,11 @@ import torch
 from torch import nn
 
 from bad_input import BadInput
-from modules.pooling import (
-    POOLINGS,
-    ChannelDropout,
-    LayerPooling,
-    valid_frames_mask,
-)
+from modules.layer_pooling import LayerPooling
+from modules.pooling import POOLINGS, ChannelDropout
+
+# Utterances pooled together on a CPU.
+_LIKE_LENGTHS = 4
 
 
 def check_pooling(pooling):
@@ -47,7 +46,7 @@ class EmotionHead(nn.Module):
     channel_dropout : float
         Probability to drop a channel while training (p_d in the paper).
     normalize_layers : bool
-        See `modules.pooling.LayerPooling`.
+        See `modules.layer_pooling.LayerPooling`.
 
     Raises
     ------
@@ -90,8 +89,8 @@ class EmotionHead(nn.Module):
 
         Arguments
         ---------
-        hidden_states : torch.Tensor
-            [layers, ..., width].
+        hidden_states : torch.Tensor or list
+            See `modules.layer_pooling.LayerPooling.forward`.
 
         Returns
         -------
@@ -117,22 +116,47 @@ class EmotionHead(nn.Module):
         """
         return self.pooling(self.channel_dropout(features), lengths)
 
+    def pool_packed(self, features, frames):
+        """Pool utterances that lie one after the other.
+
+        Arguments
+        ---------
+        features : torch.Tensor
+            From `project`; [frames, projection_size].
+        frames : list of int
+            Of each utterance.
+
+        Returns
+        -------
+        embeddings : torch.Tensor
+            [batch, values].
+        """
+        # Those of like length together: little work goes into padding. On a
+        # GPU starting more kernels would cost more than it saves.
+        on_cpu = features.device.type == "cpu"
+        size = _LIKE_LENGTHS if on_cpu else len(frames)
+        utterances = features.split(frames)
+        order = sorted(range(len(frames)), key=frames.__getitem__)
+        pooled = [
+            self.pool(*_pad([utterances[i] for i in order[start:][:size]]))
+            for start in range(0, len(order), size)
+        ]
+        return torch.cat(pooled)[torch.tensor(order).argsort()]
+
     def classify(self, embeddings):
         """Return log-probabilities [batch, classes] of embeddings."""
         return torch.log_softmax(self.classifier(embeddings).float(), dim=1)
 
-    def forward(self, hidden_states, lengths=None, frames=None):
-        """Classify utterances, padded or packed.
+    def forward(self, hidden_states, lengths=None):
+        """Classify utterances.
 
         Arguments
         ---------
-        hidden_states : torch.Tensor
-            Padded, [layers, batch, frames, width]; or packed, the frames of
-            all utterances one after the other, [layers, frames, width].
+        hidden_states : torch.Tensor or list
+            Padded, [layers, batch, frames, width]; or utterances from a
+            store, `modules.stored_states.StoredStates`.
         lengths : torch.Tensor
             Relative lengths of padded utterances, [batch].
-        frames : list of int
-            Number of frames of each packed utterance.
 
         Returns
         -------
@@ -140,18 +164,23 @@ class EmotionHead(nn.Module):
             [batch, classes].
         """
         features = self.project(hidden_states)
-        if frames is not None:
-            features, lengths = _pad(features, frames)
+        if isinstance(hidden_states, list):
+            frames = [len(utterance) for utterance in hidden_states]
+            return self.classify(self.pool_packed(features, frames))
         return self.classify(self.pool(features, lengths))
 
 
-def _pad(features, frames):
-    """Pad packed frames [frames, channels]; return them and their lengths."""
-    longest = max(frames)
-    lengths = torch.tensor(frames, device=features.device) / longest
-    mask = valid_frames_mask(lengths, longest)
+def _pad(utterances):
+    """Pad utterances [frames, channels]; return them and their lengths."""
+    frames = torch.tensor([len(utterance) for utterance in utterances])
+    longest = int(frames.max())
     # Not pad_sequence: its backward copies the whole batch once for each
-    # utterance.
-    padded = features.new_zeros(mask.numel(), features.shape[1])
-    padded = padded.index_copy(0, mask.flatten().nonzero()[:, 0], features)
-    return padded.view(*mask.shape, -1), lengths
+    # utterance. And not a mask's nonzero(): a GPU would have to be waited for.
+    jumps = torch.arange(len(frames)) * longest - (frames.cumsum(0) - frames)
+    packed = torch.cat(utterances)
+    places = torch.arange(len(packed)) + jumps.repeat_interleave(frames)
+    padded = packed.new_zeros(len(frames) * longest, packed.shape[1])
+    places = places.to(packed.device, non_blocking=True)
+    padded = padded.index_copy(0, places, packed)
+    lengths = (frames / longest).to(packed.device, non_blocking=True)
+    return padded.view(len(frames), longest, -1), lengths

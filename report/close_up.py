@@ -57,20 +57,20 @@ class Listener:
     def _run(self, run):
         """Return hyperparameters, manifest and head of a run."""
         if run.cell.folder not in self.known:
-            hparams, run_opts = load_experiment(self.plan.arguments(run.cell))
+            hparams, _ = load_experiment(self.plan.arguments(run.cell))
             self.known[run.cell.folder] = (
                 hparams,
                 manifest(run),
-                self._head(run, hparams, run_opts),
+                self._head(run, hparams),
             )
         return self.known[run.cell.folder]
 
-    def _head(self, run, hparams, run_opts):
+    def _head(self, run, hparams):
         """Return the trained head and its cache; None without attention."""
         if hparams["pooling"] != "attentive_corr" or run.cell.system.floor:
             return None
         try:
-            cache = hparams["cache"](precision=run_opts["precision"])
+            cache = hparams["cache"](precision=hparams["encoder_precision"])
         except BadInput as problem:
             self.problem = f"No attention is drawn: {problem}."
             return None
@@ -114,7 +114,7 @@ class Listener:
         if head is None:
             return None
         head, cache = head
-        if not cache.path(entry["sha256"]).exists():
+        if entry["sha256"] not in cache.store:
             self.problem = "No attention is drawn: the features are gone."
             return None
         states = cache.read(entry["sha256"]).float().movedim(1, 0)

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import logging
 import pathlib
 import sys
@@ -112,6 +113,16 @@ def own_logging(monkeypatch):
         handler.close()
 
 
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch):
+    """Take back what foreign_class does to the process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    module = sys.modules.get("custom_interface")
+    yield
+    if module is not None:
+        sys.modules["custom_interface"] = module
+
+
 @pytest.fixture(scope="session")
 def trained(command, tmp_path_factory):
     """Return two folds and what the training code says of their tests.
@@ -158,6 +169,18 @@ def exported(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "tones"
     export.main([str(trained.folders[1]), str(folder), "--include_encoder"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(trained):
+    """Return utterance -> path of the first fold's test."""
+    folder = trained.folders[1]
+    entries = json.loads((folder / "manifests/test.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text())
+    return {
+        utterance: entry["wav"].replace("{data_root}", settings["data_folder"])
+        for utterance, entry in entries.items()
+    }
 
 
 @pytest.fixture(scope="session")

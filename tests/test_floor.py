@@ -12,7 +12,7 @@ from modules.pooling import MeanStdPooling
 
 def test_features_are_mean_and_deviation_of_each_layer():
     states = torch.randn(7, 3, 5)  # [frames, layers, width]
-    dataset = [{"hidden_states": states, "label_encoded": 2}]
+    dataset = [("a", states, torch.tensor(2))]
     features, targets = floor.pooled_features(dataset)
     assert features.shape == (1, 3, 10) and targets.tolist() == [2]
     pooled = MeanStdPooling()(states[:, 1][None], torch.ones(1))[0]

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from hypothesis import HealthCheck, example, given, settings, strategies as st
+from safetensors import safe_open
 
 import train
 from modules.brain import EmotionBrain, best_on_dev
@@ -337,3 +338,30 @@ def test_yamls_of_the_paper_differ_in_the_encoder_alone():
         "max_grad_norm: 1.0",
     ):
         assert line in texts[0]
+
+
+def test_two_processes_share_encoding_and_training(command, tmp_path):
+    """Started by torchrun: every recording is encoded once, by one of them."""
+    cache = tmp_path / "cache"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--standalone", "--nproc_per_node=2"),
+            "train.py",
+            *command(tmp_path / "run", cache_folder=cache),
+            "--distributed_backend=gloo",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["n_train"] + results["n_dev"] + results["n_test"] == 60
+    shards = list(cache.glob("*/*.safetensors"))
+    stored = []
+    for shard in shards:
+        with safe_open(shard, framework="pt") as file:
+            stored += list(file.metadata())
+    assert len(shards) == 2 and len(stored) == len(set(stored)) == 60

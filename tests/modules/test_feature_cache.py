@@ -2,19 +2,25 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import shutil
+import threading
+import time
 from collections import namedtuple
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors import SafetensorError
 
 from bad_input import BadInput
+from modules import extraction, feature_store
 from modules.audio import read_waveform
 from modules.encoder import FrozenEncoder
-from modules.feature_cache import FORMATS, FeatureCache
+from modules.feature_cache import FeatureCache
+from modules.stored_states import FORMATS, StoredStates
 
 
 def write(path, seconds=0.4, seed=0):
@@ -55,9 +61,12 @@ def test_cached_equals_computed(
     for entry in recordings.values():
         stored = cache.read(entry["sha256"])
         states, _ = encoder(read_waveform(entry["wav"])[None])
-        computed = states[:, 0].movedim(0, 1)
-        assert stored.dtype == FORMATS[number_format]
-        assert torch.equal(stored, computed.to(stored.dtype))
+        computed = StoredStates.from_hidden_states(
+            states[:, 0].movedim(0, 1), FORMATS[number_format]
+        )
+        assert stored.values.dtype == FORMATS[number_format]
+        assert torch.equal(stored.values, computed.values)
+        assert torch.equal(stored.moments, computed.moments)
 
 
 def test_encoded_once_and_shared(tmp_path, recordings, encoder_folder):
@@ -97,7 +106,7 @@ def test_never_of_another_recording(tmp_path, encoder_folder):
     after = write(path, seed=1)
     assert cache.fill({"a": after}, lambda: FrozenEncoder(folder)) == 1
     assert not torch.equal(
-        cache.read(before["sha256"]), cache.read(after["sha256"])
+        cache.read(before["sha256"]).values, cache.read(after["sha256"]).values
     )
 
 
@@ -116,26 +125,8 @@ def test_goes_on_where_it_was_interrupted(tmp_path, recordings, encoder_folder):
     with pytest.raises(KeyboardInterrupt):
         cache.fill(recordings, lambda: Interrupted(folder))
     assert cache.fill(recordings, lambda: FrozenEncoder(folder)) == 1
-    left = [p for p in cache.folder.rglob("*") if p.is_file()]
-    assert sorted(p.suffix for p in left) == [".json"] + 3 * [".safetensors"]
-
-
-def test_killed_while_writing_leaves_no_feature(
-    tmp_path, recordings, encoder_folder, monkeypatch
-):
-    folder = encoder_folder()
-    cache = FeatureCache(tmp_path / "cache", folder)
-
-    def half_written(tensors, path):
-        pathlib.Path(path).write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("modules.feature_cache.save_file", half_written)
-        with pytest.raises(KeyboardInterrupt):
-            cache.fill(recordings, lambda: FrozenEncoder(folder))
-    assert not list(cache.folder.rglob("*.safetensors"))
-    assert cache.fill(recordings, lambda: FrozenEncoder(folder)) == 3
+    left = {p.suffix for p in cache.folder.iterdir()}
+    assert left == {"", ".json", ".safetensors"}  # "": the lock
 
 
 def test_no_room_is_told_before_any_work(
@@ -151,30 +142,146 @@ def test_no_room_is_told_before_any_work(
 def test_a_disk_that_fills_up_is_one_sentence(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("modules.feature_cache.save_file", full)
+    """What was written before stays."""
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
-    with pytest.raises(BadInput, match="No space left.* make room"):
-        cache.fill(recordings, lambda: FrozenEncoder(folder))
+    write, written = feature_store.save_file, []
+
+    def full(*args, **kwargs):
+        if written:
+            raise SafetensorError("No space left on device (os error 28)")
+        written.append(1)
+        write(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "SHARD_BYTES", 1)
+        patch.setattr(feature_store, "save_file", full)
+        with pytest.raises(BadInput, match="No space left.* make room"):
+            cache.fill(recordings, lambda: FrozenEncoder(folder))
+    assert cache.fill(recordings, lambda: FrozenEncoder(folder)) == 2
 
 
-def test_a_damaged_file_is_named(tmp_path, recordings, encoder_folder):
+def test_a_disk_that_is_read_only(tmp_path, recordings, encoder_folder):
+    """Whole, it serves; incomplete, it is named."""
+    folder = encoder_folder()
+    cache = FeatureCache(tmp_path / "cache", folder)
+    first = {"0": recordings["0"]}
+    cache.fill(first, lambda: FrozenEncoder(folder))
+    again = FeatureCache(tmp_path / "cache", folder)
+    was = os.geteuid()
+    for path in (cache.folder, cache.folder.parent):
+        path.chmod(0o555)
+    for part in (
+        tmp_path,
+        *tmp_path.parents,
+    ):  # pytest's folders are its user's alone
+        if part.stat().st_uid == was and not part.stat().st_mode & 0o001:
+            part.chmod(0o755)
+    (cache.folder / ".lock").chmod(0o444)
+    if was == 0:  # root may write everywhere
+        os.seteuid(65534)
+    try:
+        assert again.fill(first, never) == 0
+        assert len(again.read(first["0"]["sha256"])) > 0
+        with pytest.raises(BadInput, match="written to .* --cache_folder"):
+            again.fill(recordings, never)
+    finally:
+        os.seteuid(was)
+        for path in (cache.folder.parent, cache.folder):
+            path.chmod(0o755)
+
+
+def test_two_processes_encode_nothing_twice(
+    tmp_path, recordings, encoder_folder, monkeypatch
+):
+    """The second waits for the first and uses what it made."""
+    folder = encoder_folder()
+    first = FeatureCache(tmp_path / "cache", folder)
+    second = FeatureCache(tmp_path / "cache", folder)
+    started, outcome = threading.Event(), []
+
+    class Slow(FrozenEncoder):
+        def forward(self, *args):
+            started.set()
+            time.sleep(0.2)
+            return super().forward(*args)
+
+    other = threading.Thread(
+        target=lambda: outcome.append(
+            first.fill(recordings, lambda: Slow(folder))
+        )
+    )
+    other.start()
+    assert started.wait(30)
+    assert second.fill(recordings, never) == 0
+    other.join()
+    assert outcome == [3]
+
+
+def test_a_pass_that_goes_on_makes_the_same_batches(
+    tmp_path, recordings, encoder_folder, monkeypatch
+):
+    """Bit for bit what the unbroken pass makes, also in batches."""
+    folder = encoder_folder()
+    monkeypatch.setattr(extraction, "SHARD_BYTES", 1)
+    unbroken = FeatureCache(tmp_path / "one", folder, batch_seconds=1.0)
+    broken = FeatureCache(tmp_path / "two", folder, batch_seconds=1.0)
+    unbroken.fill(recordings, lambda: FrozenEncoder(folder))
+
+    class Interrupted(FrozenEncoder):
+        def forward(self, wavs, lengths):
+            if len(wavs) == 1:
+                raise KeyboardInterrupt
+            return super().forward(wavs, lengths)
+
+    with pytest.raises(KeyboardInterrupt):
+        broken.fill(recordings, lambda: Interrupted(folder))
+    assert broken.fill(recordings, lambda: FrozenEncoder(folder)) == 1
+    for entry in recordings.values():
+        one, two = (c.read(entry["sha256"]) for c in (unbroken, broken))
+        assert torch.equal(one.values, two.values)
+
+
+def test_a_damaged_shard_is_encoded_anew_once_deleted(
+    tmp_path, recordings, encoder_folder
+):
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
     cache.fill(recordings, lambda: FrozenEncoder(folder))
-    path = cache.path(recordings["1"]["sha256"])
+    (path,) = cache.folder.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(BadInput, match=f"{path.name} is damaged"):
-        cache.read(recordings["1"]["sha256"])
+        FeatureCache(tmp_path / "cache", folder)
+    path.unlink()
+    again = FeatureCache(tmp_path / "cache", folder)
+    assert again.fill(recordings, lambda: FrozenEncoder(folder)) == 3
 
 
-def test_what_the_format_cannot_hold_is_refused(tmp_path, encoder_folder):
-    cache = FeatureCache(tmp_path / "cache", encoder_folder())
+def test_what_the_format_cannot_hold_is_refused(
+    tmp_path, recordings, encoder_folder
+):
+    folder = encoder_folder()
+    cache = FeatureCache(tmp_path / "cache", folder)
+
+    class Loud(FrozenEncoder):
+        def forward(self, *args):
+            states, frames = super().forward(*args)
+            return states * 1e9, frames
+
     with pytest.raises(BadInput, match="--cache_format float32"):
-        cache.write("ab" * 32, torch.full((2, 3, 32), 1e6))
+        cache.fill(recordings, lambda: Loud(folder))
+
+
+def test_loading_more_than_a_device_holds_is_refused(
+    tmp_path, recordings, encoder_folder, monkeypatch
+):
+    folder = encoder_folder()
+    cache = FeatureCache(tmp_path / "cache", folder)
+    cache.fill(recordings, lambda: FrozenEncoder(folder))
+    cache.load(recordings, "cpu")
+    monkeypatch.setattr("modules.feature_cache._free_memory", lambda _: 10)
+    with pytest.raises(BadInput, match="memory free; leave cache_device"):
+        cache.load(recordings, "cpu")
 
 
 def test_unknown_format_is_refused(tmp_path, encoder_folder):

@@ -1,4 +1,4 @@
-"""The head: its parts are in the paper's order, packed equals padded."""
+"""The head: its parts are in the paper's order, stored equals padded."""
 
 import pytest
 import torch
@@ -7,6 +7,12 @@ from hypothesis import given, settings, strategies as st
 from bad_input import BadInput
 from modules.head import EmotionHead
 from modules.pooling import POOLINGS
+from modules.stored_states import StoredStates
+
+
+def store(states):
+    """Store hidden states [layers, frames, width] as they are."""
+    return StoredStates.from_hidden_states(states.movedim(0, 1), torch.float32)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -16,36 +22,46 @@ from modules.pooling import POOLINGS
     frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     seed=st.integers(0, 1000),
 )
-def test_packed_equals_padded_equals_alone(pooling, normalize, frames, seed):
+def test_stored_equals_padded_equals_alone(pooling, normalize, frames, seed):
     torch.manual_seed(seed)
     head = EmotionHead(
         3, 8, 4, projection_size=6, pooling=pooling, normalize_layers=normalize
     ).eval()
     states = [torch.randn(3, count, 8) for count in frames]
-    packed = head(torch.cat(states, dim=1), frames=frames)
+    stored = head([store(utterance) for utterance in states])
     batch = torch.full((3, len(frames), max(frames), 8), 5.0)
     for i, utterance in enumerate(states):
         batch[:, i, : frames[i]] = utterance
     padded = head(batch, torch.tensor(frames) / max(frames))
-    torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(stored, padded, atol=1e-5, rtol=1e-4)
     for i, utterance in enumerate(states):
         alone = head(utterance[:, None], torch.ones(1))[0]
-        torch.testing.assert_close(packed[i], alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(stored[i], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_gradients_of_packed_equal_those_of_padded():
-    head = EmotionHead(3, 8, 4, projection_size=6, channel_dropout=0.0)
-    states = torch.randn(3, 2, 5, 8)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_gradients_of_stored_equal_those_of_padded(normalize):
+    head = EmotionHead(
+        3,
+        8,
+        4,
+        projection_size=6,
+        channel_dropout=0.0,
+        normalize_layers=normalize,
+    )
+    states = torch.randn(3, 6, 5, 8)
+    lengths = torch.tensor([1.0, 0.4, 1.0, 0.6, 0.8, 1.0])
+    frames = (lengths * 5).round().int().tolist()
     gradients = []
     for output in (
-        head(states, torch.ones(2)),
-        head(states.flatten(1, 2), frames=[5, 5]),
+        head(states, lengths),
+        head([store(states[:, i, :n]) for i, n in enumerate(frames)]),
     ):
         head.zero_grad()
         output[:, 0].sum().backward()
         gradients.append([p.grad.clone() for p in head.parameters()])
-    for padded, packed in zip(*gradients):
-        torch.testing.assert_close(padded, packed, atol=1e-6, rtol=1e-4)
+    for padded, stored in zip(*gradients):
+        torch.testing.assert_close(padded, stored, atol=1e-6, rtol=1e-4)
 
 
 def test_sizes_at_the_scale_of_the_paper():

@@ -13,7 +13,6 @@ from modules.pooling import (
     AttentiveCorrelationPooling,
     ChannelDropout,
     CorrelationPooling,
-    LayerPooling,
     MeanPooling,
     MeanStdPooling,
 )
@@ -247,35 +246,6 @@ def test_half_precision_input_is_pooled_in_fp32(name):
     expected = make_pooling(name)(batch.bfloat16().float(), lengths)
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, expected)
-
-
-@settings(deadline=None, max_examples=25)
-@given(seed=seeds, scale=st.floats(0.05, 50), offset=st.floats(-2, 2))
-def test_layer_pooling_equals_its_definition(seed, scale, offset):
-    generator = torch.Generator().manual_seed(seed)
-    states = torch.randn(4, 2, 5, 16, generator=generator) * scale + offset
-    for normalize in (False, True):
-        module = LayerPooling(4, normalize)
-        module.scores.data = torch.randn(4, generator=generator)
-        weights = module.scores.softmax(dim=0)
-        layers = [
-            torch.nn.functional.layer_norm(layer.double(), (16,))
-            if normalize
-            else layer.double()
-            for layer in states
-        ]
-        expected = sum(w * layer for w, layer in zip(weights, layers))
-        # fp32 loses digits where the mean dwarfs the deviation.
-        atol = 1e-4 if normalize else 1e-5 * scale + 1e-6
-        torch.testing.assert_close(
-            module(states).double(), expected, atol=atol, rtol=1e-5
-        )
-
-
-def test_layer_weights_start_uniform():
-    torch.testing.assert_close(
-        LayerPooling(5).layer_weights(), torch.full((5,), 0.2)
-    )
 
 
 def test_channel_dropout_drops_whole_channels_and_keeps_the_mean():

@@ -160,7 +160,7 @@ def model_card(
 
     Arguments
     ---------
-    runs : list of export.Run
+    runs : list of hub.trained_run.Run
         One, or the folds of an ensemble.
     name : str
         Of the model.
@@ -171,7 +171,7 @@ def model_card(
     revision : str
         Commit of the encoder on the Hub, if known.
     digest : str
-        From `modules.encoder.encoder_digest`.
+        Of the encoder that the head was trained on.
     include_encoder, has_example : bool
         What is in the folder.
     licence, language : str

@@ -1,0 +1,89 @@
+"""What all benchmarks share: the machine, and times beside each other."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+import torch
+
+_PACKAGES = ("torch", "speechbrain", "transformers", "safetensors")
+
+
+def describe_machine():
+    """Return one line: processor or GPU, threads, versions."""
+    processor = platform.processor() or platform.machine()
+    info = pathlib.Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    parts = [
+        f"{processor}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads"
+    ]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    parts.append(f"Python {platform.python_version()}")
+    parts += [f"{p} {importlib.metadata.version(p)}" for p in _PACKAGES]
+    return "; ".join(parts)
+
+
+def time_beside(functions, repeats, device="cpu"):
+    """Time functions in turn, so that all meet the same noise.
+
+    Arguments
+    ---------
+    functions : dict
+        Name -> callable without arguments; each runs once before it counts.
+    repeats : int
+        How often.
+    device : str
+        A GPU is waited for.
+
+    Returns
+    -------
+    seconds : dict
+        Name -> list of float, one per round.
+    """
+    seconds = {name: [] for name in functions}
+    for turn in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def spread(values, unit="ms", factor=1000):
+    """Return median and range of values."""
+    scaled = [factor * value for value in values]
+    return (
+        f"{statistics.median(scaled):.1f} "
+        f"({min(scaled):.1f} to {max(scaled):.1f}) {unit}"
+    )
+
+
+def ratio(ours, others):
+    """Return median and range of others / ours, round by round."""
+    ratios = [other / our for our, other in zip(ours, others, strict=True)]
+    return (
+        f"{statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+def print_table(title, rows):
+    """Print rows (list of list of str, the first the header) as Markdown."""
+    print(f"\n### {title}\n")
+    for number, row in enumerate(rows):
+        print(f"| {' | '.join(row)} |")
+        if number == 0:
+            print("|" + "---|" * len(row))
+    print(flush=True)
