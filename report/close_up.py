@@ -5,12 +5,13 @@ import io
 import numpy as np
 import soundfile
 import torch
+from matplotlib.figure import Figure
 
 from bad_input import BadInput
 from modules.audio import SAMPLE_RATE, read_speech
 from modules.brain import WholeCheckpointer, best_on_dev
 from modules.experiment import load_experiment
-from modules.speech_figure import draw_speech
+from modules.pictures import draw_attention, draw_spectrogram, draw_waveform
 from report.figures import STYLE, data_uri, embed, plt
 from report.measure import manifest
 
@@ -182,18 +183,24 @@ def _see_and_hear(waveform, attention, run, index):
     if cut and attention is not None:
         attention = attention[: round(len(attention) * samples / len(waveform))]
     waveform = waveform[:samples]
+    seconds = len(waveform) / SAMPLE_RATE
     with plt.rc_context(STYLE):
-        figure, axes = draw_speech(waveform, attention, size=(5.4, 1.05))
-        axes["spectrogram"].set_ylim(0, 8000)
-        figure.tight_layout()
+        panels = 2 if attention is None else 3
+        figure = Figure(figsize=(5.4, 1.1 * panels), layout="constrained")
+        axes = figure.subplots(panels, sharex=True)
+        draw_waveform(axes[0], waveform.numpy(), SAMPLE_RATE)
+        draw_spectrogram(axes[1], waveform.numpy(), SAMPLE_RATE)
         what = "Waveform and spectrogram"
         if attention is not None:
+            draw_attention(axes[2], attention.numpy(), seconds)
+            axes[2].set_ylabel("attention")
             peak = (int(attention.argmax()) + 0.5) / len(attention)
-            seconds = len(waveform) / SAMPLE_RATE
             what += (
                 f", and attention over time, the highest at {peak * seconds:.1f}"
                 f" of {seconds:.1f} seconds"
             )
+        axes[-1].set_xlabel("seconds")
+        axes[-1].set_xlim(0, seconds)
         name = run.test.utterances[index]
         picture = embed(figure, f"{what}: utterance {name}.", "png", dpi=130)
     sound = io.BytesIO()

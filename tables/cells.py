@@ -95,8 +95,14 @@ def _encode(plan, cells, context):
         by_encoder.setdefault(_encoder(plan, cell), []).append(cell)
     for own in by_encoder.values():
         for cell in own[:2]:
+            # With the encoder's own bar, unlike the cells.
+            arguments = [
+                argument
+                for argument in plan.arguments(cell)
+                if argument != "--noprogressbar"
+            ]
             process = context.Process(
-                target=_prepare, args=[plan.arguments(cell)], daemon=True
+                target=_prepare, args=[arguments], daemon=True
             )
             process.start()
             with _stopping([process]):
