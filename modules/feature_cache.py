@@ -31,7 +31,7 @@ from modules.encoder import (
     read_config,
 )
 from modules.extraction import encode_batches, plan_batches
-from modules.feature_store import FeatureStore
+from modules.feature_store import UNFINISHED, FeatureStore
 from modules.stored_states import FORMATS
 
 logger = get_logger(__name__)
@@ -203,6 +203,9 @@ class FeatureCache:
                 f"written to ({problem}): choose another --cache_folder"
             ) from problem
         try:
+            # What a killed process has left; nobody else writes now.
+            for left in self.folder.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(left)
             yield
         finally:
             lock.release()

@@ -19,6 +19,8 @@ from safetensors.torch import save_file
 from bad_input import BadInput
 from modules.stored_states import StoredStates
 
+UNFINISHED = ".unfinished-"
+
 # What reading a shard with wrong bytes in it can raise.
 _DAMAGE = (
     safetensors.SafetensorError,
@@ -126,7 +128,7 @@ class FeatureStore:
         name = hashlib.sha256("".join(sorted(states)).encode()).hexdigest()
         path = self.folder / f"{name[:32]}.safetensors"
         with tempfile.TemporaryDirectory(
-            dir=self.folder, prefix=".unfinished-"
+            dir=self.folder, prefix=UNFINISHED
         ) as unfinished:
             partial = os.path.join(unfinished, path.name)
             try:

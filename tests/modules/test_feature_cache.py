@@ -242,6 +242,18 @@ def test_a_pass_that_goes_on_makes_the_same_batches(
         assert torch.equal(one.values, two.values)
 
 
+def test_what_a_kill_left_behind_is_cleared_away(
+    tmp_path, recordings, encoder_folder
+):
+    folder = encoder_folder()
+    cache = FeatureCache(tmp_path / "cache", folder)
+    left = cache.folder / ".unfinished-of-a-killed-run"
+    left.mkdir(parents=True)
+    (left / "ab.safetensors").write_bytes(b"half")
+    assert cache.fill(recordings, lambda: FrozenEncoder(folder)) == 3
+    assert not left.exists()
+
+
 def test_a_damaged_shard_is_encoded_anew_once_deleted(
     tmp_path, recordings, encoder_folder
 ):
