@@ -133,6 +133,8 @@ def test_interrupted_it_goes_on_where_it_stopped(table_command, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell has its background jobs ignore Ctrl-C, and this may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     patience = time.monotonic() + 240
     while not snapshot(tmp_path / "out") and time.monotonic() < patience:
