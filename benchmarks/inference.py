@@ -1,190 +1,259 @@
 #!/usr/bin/env python3
-"""Speed and memory of an exported model, beside the bare encoder.
+"""Speed and memory of an exported model on a CPU, each beside its alternative.
 
     python -m benchmarks.inference exported/NAME [--threads 2] [--repeats 5]
+                                   [--parts start overhead folder memory]
 
-Prints Markdown: the machine, and per row what was measured. Recordings are
-noise of 1 to 12 seconds; what they hold does not matter to the time.
+The model must hold its encoder (`export.py --include_encoder`). Recordings
+are noise with the durations of IEMOCAP: what they hold does not matter to the
+time. Prints Markdown.
 """
 
 import argparse
-import importlib.metadata
+import concurrent.futures
+import functools
+import multiprocessing
 import os
 import pathlib
-import platform
-import statistics
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import soundfile
 import torch
-from speechbrain.inference.classifiers import EncoderClassifier
+from speechbrain.inference.interfaces import foreign_class
+from torch.utils.flop_counter import FlopCounterMode
 
-import predict
 from bad_input import one_sentence
-from modules.audio import read_waveform
+from benchmarks.measure import (
+    describe_machine,
+    print_table,
+    ratio,
+    spread,
+    time_beside,
+)
+from benchmarks.recordings import draw_durations, make_recordings
+from hub.loading import load_model
+from modules.allocator import keep_freed_memory
+from modules.audio import SAMPLE_RATE, read_waveform
+from prediction.hearing import predict
 
-ROOT = pathlib.Path(__file__).parents[1]
+PARTS = ("start", "overhead", "folder", "memory")
 
 FIRST_ANSWER = """
-import sys, time
-start = time.perf_counter()
-import predict
-model, _ = predict.load_model(sys.argv[1])
-predict.predict(model, [sys.argv[2]])
-print(time.perf_counter() - start)
+import sys
+from speechbrain.inference.interfaces import foreign_class
+
+model = foreign_class(
+    source=sys.argv[1],
+    pymodule_file="custom_interface.py",
+    classname="EmotionClassifier",
+    run_opts={"device": "cpu"},
+)
+model.classify_file(sys.argv[2])
 """
 
-PEAK = """
-import resource, sys
-import predict
-model, _ = predict.load_model(sys.argv[1])
-predict.predict(model, [sys.argv[2]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+FIRST_HIDDEN_STATES = """
+import sys
+import soundfile
+import torch
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1] + "/encoder")
+model = AutoModel.from_pretrained(sys.argv[1] + "/encoder")
+if model.config.model_type == "whisper":
+    model = model.get_encoder()
+wave, rate = soundfile.read(sys.argv[2])
+inputs = extractor(wave, sampling_rate=rate, return_tensors="pt")
+with torch.inference_mode():
+    model(inputs[extractor.model_input_names[0]], output_hidden_states=True)
 """
 
 
-def run_fresh(script, *arguments):
-    """Run a script in a process of its own; return the number it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return float(done.stdout.split()[-1])
-
-
-def timed(work):
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def side_by_side(one, other, repeats):
-    """Time two calls in turn; return the median of each, and of the ratio.
-
-    In turn, because a machine's speed drifts; the ratio of neighbours is
-    steadier than the ratio of the medians.
-    """
-    one(), other()  # the first call pays for what is set up once
-    pairs = [(timed(one), timed(other)) for _ in range(repeats)]
-    return (
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        statistics.median(b / a for a, b in pairs),
+def load_classifier(source):
+    """Load a model as its card says."""
+    return foreign_class(
+        source=source,
+        pymodule_file="custom_interface.py",
+        classname="EmotionClassifier",
+        run_opts={"device": "cpu"},
     )
 
 
-def write_noise(path, seconds, rate=16000):
-    """Write noise, a minute at a time."""
-    rng = np.random.default_rng(0)
-    with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as out:
-        while seconds > 0:
-            size = round(min(seconds, 60) * rate)
-            out.write(0.1 * rng.standard_normal(size))
-            seconds -= 60
+@torch.inference_mode()
+def run_bare(encoder, wave):
+    """Run the HuggingFace model of a `FrozenEncoder` on one [1, samples]."""
+    if encoder.is_whisper:
+        mel = encoder.wrapper._get_mel(wave)
+        return encoder.wrapper.forward_encoder(mel)
+    return encoder.wrapper.model(wave, output_hidden_states=True)
 
 
-def machine():
-    """Return one line: processor, cores in use, versions."""
-    processor = platform.processor() or platform.machine()
-    try:
-        for line in open("/proc/cpuinfo", encoding="utf-8"):
-            if line.startswith("model name"):
-                processor = line.split(":")[1].strip()
-                break
-    except OSError:
-        pass
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("torch", "transformers", "speechbrain")
-    )
-    return (
-        f"{processor}, {torch.get_num_threads()} of {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}"
-    )
+def measure_start(source, files, repeats):
+    """Time from starting Python to the first answer."""
 
-
-def measure(source, count, repeats, hour):
-    """Return rows (what, value) of the table."""
-    rows = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        lengths = np.random.default_rng(1).uniform(1, 12, count)
-        files = []
-        for i, seconds in enumerate(lengths):
-            files.append(str(folder / f"{i:03d}.wav"))
-            write_noise(files[-1], seconds)
-        first = [run_fresh(FIRST_ANSWER, source, files[0]) for _ in range(3)]
-        rows.append(
-            (
-                "time to first answer, fresh process, of which most is imports",
-                f"{statistics.median(first):.1f} s",
-            )
-        )
-        model, _ = predict.load_model(source)
-        waves = [read_waveform(file)[None] for file in files]
-
-        @torch.inference_mode()
-        def bare():
-            # What anybody would call: the HuggingFace model itself.
-            for wave in waves:
-                if model.encoder.is_whisper:
-                    wrapper = model.encoder.wrapper
-                    for window in wave[0].split(wrapper._n_samples):
-                        mel = wrapper._get_mel(window[None])
-                        wrapper.forward_encoder(mel)
-                else:
-                    model.encoder.wrapper.model(wave, output_hidden_states=True)
-
-        @torch.inference_mode()
-        def whole():
-            for wave in waves:
-                model(wave)
-
-        encoder, full, ratio = side_by_side(bare, whole, repeats)
-        rows += [
-            (
-                f"bare encoder, per utterance (mean {lengths.mean():.1f} s)",
-                f"{1000 * encoder / count:.1f} ms",
-            ),
-            ("whole model, per utterance", f"{1000 * full / count:.1f} ms"),
-            ("whole model over bare encoder", f"{100 * (ratio - 1):+.1f}%"),
-        ]
-
-        classifier = EncoderClassifier.from_hparams(
-            source=str(source), run_opts={"device": "cpu"}
+    def start(script):
+        subprocess.run(
+            [sys.executable, "-c", script, source, files[0]],
+            cwd=pathlib.Path(files[0]).parent,
+            check=True,
+            capture_output=True,
         )
 
-        def one_by_one():
-            for file in files:
-                classifier.classify_file(file)
+    seconds = time_beside(
+        {
+            "bare": functools.partial(start, FIRST_HIDDEN_STATES),
+            "whole": functools.partial(start, FIRST_ANSWER),
+        },
+        repeats,
+    )
+    print_table(
+        "A fresh process: imports, loading, one file",
+        [
+            ["until the first", "time", "times longer"],
+            ["hidden states of the bare encoder"]
+            + [spread(seconds["bare"], "s", 1), "1"],
+            ["answer of `classify_file`", spread(seconds["whole"], "s", 1)]
+            + [ratio(seconds["bare"], seconds["whole"])],
+        ],
+    )
 
-        def together():
-            predict.predict(model, files)
 
-        slow, fast, ratio = side_by_side(one_by_one, together, repeats)
-        rows += [
-            (
-                "classify_file, one by one, from files",
-                f"{count / slow:.2f} utterances/s",
-            ),
-            ("predict.py, from files", f"{count / fast:.2f} utterances/s"),
-            ("predict.py over classify_file", f"{1 / ratio:.2f} times"),
-        ]
-        for title, seconds in (("a minute", 60), ("an hour", 3600)):
-            if seconds > 60 and not hour:
-                continue
-            write_noise(folder / "long.wav", seconds)
-            peak = run_fresh(PEAK, source, folder / "long.wav")
-            rows.append((f"peak memory, {title} in one file", f"{peak:.0f} MB"))
-    return rows
+def measure_overhead(source, files, repeats):
+    """`classify_file` and the bare encoder, file by file in turn."""
+    classifier = load_classifier(source)
+    encoder = classifier.hparams.model.encoder
+    waves = [read_waveform(file)[None] for file in files]
+    calls = {}
+    for file, wave in zip(files, waves):
+        calls["bare", file] = functools.partial(run_bare, encoder, wave)
+        calls["whole", file] = functools.partial(classifier.classify_file, file)
+    seconds = time_beside(calls, repeats)
+    turns, quickest = {}, {}
+    for way in ("bare", "whole"):
+        of_files = [seconds[way, file] for file in files]
+        turns[way] = [sum(turn) / len(files) for turn in zip(*of_files)]
+        # What no other process disturbed.
+        quickest[way] = sum(map(min, of_files)) / len(files)
+    print_table(
+        f"Per utterance, {len(files)} files one after the other",
+        [
+            ["what", "time", "quickest turn of each file", "times longer"],
+            ["bare encoder, waveform in memory", spread(turns["bare"])]
+            + [f"{1000 * quickest['bare']:.1f} ms", "1"],
+            ["`classify_file`", spread(turns["whole"])]
+            + [f"{1000 * quickest['whole']:.1f} ms"]
+            + [
+                f"{ratio(turns['bare'], turns['whole'])}, of the quickest "
+                f"{quickest['whole'] / quickest['bare']:.3f}"
+            ],
+        ],
+    )
+    with FlopCounterMode(display=False) as counter:
+        for wave in waves:
+            run_bare(encoder, wave)
+    rate = counter.get_total_flops() / len(files) / quickest["bare"]
+    matrix = torch.randn(2048, 2048)
+    product = functools.partial(torch.matmul, matrix, matrix)
+    best = min(time_beside({"product": product}, 10)["product"])
+    print(
+        f"The bare encoder computes at {rate / 1e9:.0f} GFLOP/s, a product of "
+        f"matrices of 2048 x 2048 at {2 * 2048**3 / best / 1e9:.0f}: what "
+        "calls the same arithmetic can be faster by the quotient at most."
+    )
+
+
+def fresh_process():
+    """Give a process of its own that takes work."""
+    return concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn")
+    )
+
+
+# What a process that was given work has loaded.
+_held = {}
+
+
+def hold(source, as_command):
+    """Load the model as predict.py does, or as a user."""
+    if as_command:
+        keep_freed_memory()
+        _held["model"], _ = load_model(source)
+    else:
+        _held["classifier"] = load_classifier(source)
+
+
+def hear_one_by_one(files):
+    """Classify files one after the other."""
+    for file in files:
+        _held["classifier"].classify_file(file)
+
+
+def hear_folder(files, jobs=None):
+    """Classify files as predict.py does."""
+    predict(_held["model"], files, jobs=jobs)
+
+
+def measure_folder(source, files, repeats):
+    """predict.py and `classify_file`, each in a process of its own."""
+    with fresh_process() as user, fresh_process() as command:
+        user.submit(hold, source, False).result()
+        command.submit(hold, source, True).result()
+        ways = {
+            "`classify_file`, one by one": (user, hear_one_by_one),
+            "`predict.py --jobs 1`": (command, hear_folder, 1),
+            "`predict.py`": (command, hear_folder),
+        }
+        seconds = time_beside(
+            {
+                name: lambda process=process, work=work, jobs=jobs: (
+                    process.submit(work, files, *jobs).result()
+                )
+                for name, (process, work, *jobs) in ways.items()
+            },
+            repeats,
+        )
+    first = next(iter(ways))
+    rows = [["what", "time per utterance", "utterances/s", "times faster"]]
+    for name in ways:
+        per_file = [t / len(files) for t in seconds[name]]
+        rate = spread([1 / t for t in per_file], "", 1).strip()
+        faster = "1" if name == first else ratio(seconds[name], seconds[first])
+        rows.append([name, spread(per_file), rate, faster])
+    print_table(f"A folder of {len(files)} files, models loaded", rows)
+
+
+def find_peak(source, file, as_command):
+    """Return the peak of this process's memory in MB."""
+    hold(source, as_command)
+    if file is not None:
+        (hear_folder if as_command else hear_one_by_one)([file])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_memory(source, folder, seconds):
+    """Peak memory for a long file, beside a minute and beside nothing."""
+    rows = [["peak of the process", "`classify_file`", "`predict.py`"]]
+    minute = 0.1 * np.random.default_rng(0).standard_normal(60 * SAMPLE_RATE)
+    for title, minutes in (
+        ("model loaded", 0),
+        ("one minute", 1),
+        (f"{seconds // 60} minutes in one file", seconds // 60),
+    ):
+        file = None
+        if minutes:
+            file = str(folder / "long.wav")
+            with soundfile.SoundFile(file, "w", SAMPLE_RATE, 1) as out:
+                for _ in range(minutes):
+                    out.write(minute)
+        rows.append([title])
+        for as_command in (False, True):
+            with fresh_process() as process:
+                work = process.submit(find_peak, source, file, as_command)
+                rows[-1].append(f"{work.result():.0f} MB")
+    print_table("Memory", rows)
 
 
 def main(arguments=None):
@@ -192,26 +261,38 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         description="Measure speed and memory of an exported model, on CPU."
     )
-    parser.add_argument("model", help="folder of export.py")
+    parser.add_argument("model", help="folder of export.py, encoder included")
     parser.add_argument("--utterances", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="default: PyTorch's choice")
     parser.add_argument(
-        "--no_hour", action="store_true", help="leave the hour-long file out"
+        "--long", type=int, default=3600, help="seconds of the longest file"
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+        # For the processes that are started.
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    with one_sentence(resumes=False):
-        model = pathlib.Path(options.model).resolve()
-        rows = measure(
-            model, options.utterances, options.repeats, not options.no_hour
-        )
-    print(f"{model.name}: {machine()}\n")
-    print("| what | measured |\n|---|---|")
-    for what, value in rows:
-        print(f"| {what} | {value} |")
+    source = str(pathlib.Path(options.model).resolve())
+    durations = draw_durations(options.utterances)
+    print(describe_machine())
+    print(
+        f"{pathlib.Path(source).name}; durations {durations.min():.1f} to "
+        f"{durations.max():.1f} s, mean {durations.mean():.1f} s"
+    )
+    with one_sentence(resumes=False), tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        entries = make_recordings(folder, durations)
+        files = [entry["wav"] for entry in entries.values()]
+        if "start" in options.parts:
+            measure_start(source, files, options.repeats)
+        if "overhead" in options.parts:
+            measure_overhead(source, files, options.repeats)
+        if "folder" in options.parts:
+            measure_folder(source, files, options.repeats)
+        if "memory" in options.parts:
+            measure_memory(source, folder, options.long)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def draw_spectrogram(axes, waveform, sample_rate):
     )
     top = picture.get_array().max()
     picture.set_clim(top - 80, top)
+    axes.set_facecolor(picture.get_cmap()(0.0))
     axes.set_ylabel("Hz")
 
 

@@ -61,9 +61,9 @@ def predict(
     pieces, problems = cut_files(files, segment, hop)
     batches = make_batches(pieces, batch_size, least)
     bar = tqdm(
-        total=round(sum(piece.seconds for piece in pieces)),
-        unit="s",
-        desc="audio",
+        total=sum(piece.seconds for piece in pieces),
+        bar_format="{l_bar}{bar}| {n:.0f} of {total:.0f} s of audio, "
+        "{elapsed}<{remaining}",
         disable=not progress,
     )
     with bar:
@@ -74,7 +74,7 @@ def predict(
                     problems.setdefault(piece.file, str(answer))
                 else:
                     piece.log_probabilities = answer
-            bar.update(round(sum(piece.seconds for piece in batch)))
+            bar.update(sum(piece.seconds for piece in batch))
     readable = [piece for piece in pieces if piece.file not in problems]
     if segment is not None:
         return [
