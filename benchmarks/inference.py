@@ -62,7 +62,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModel
 
 extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1] + "/encoder")
-model = AutoModel.from_pretrained(sys.argv[1] + "/encoder")
+model = AutoModel.from_pretrained(
+    sys.argv[1] + "/encoder", dtype=torch.float32
+)
 if model.config.model_type == "whisper":
     model = model.get_encoder()
 wave, rate = soundfile.read(sys.argv[2])
