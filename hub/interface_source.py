@@ -12,6 +12,7 @@ SOURCES = (
     "modules/encoder.py",
     "modules/layer_pooling.py",
     "modules/pooling.py",
+    "modules/ecapa.py",
     "modules/head.py",
     "custom_interface.py",
 )

@@ -5,12 +5,11 @@ import json
 import pathlib
 import re
 
-import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from bad_input import BadInput
 from custom_interface import LABELS
-from modules.brain import WholeCheckpointer, best_on_dev
+from modules.brain import WholeCheckpointer, best_checkpoints, mean_weights
 from modules.head import EmotionHead
 
 
@@ -49,7 +48,9 @@ class Run:
         self.encoder_digest = inputs["encoder"]
         self.corpus = _find_corpus(self.folder, self.settings)
         save_folder = self.folder / "save"
-        self.weights = _read_weights(save_folder)
+        self.weights = _read_weights(
+            save_folder, self.settings.get("average_checkpoints", 1)
+        )
         encoder = CategoricalEncoder()
         encoder.load(save_folder / LABELS)
         self.labels = [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
@@ -98,21 +99,17 @@ def _find_corpus(folder, settings):
     return prepared[1] if prepared else "csv"
 
 
-def _read_weights(save_folder):
-    """Return the head's weights from the checkpoint that was tested."""
-    checkpoint = None
+def _read_weights(save_folder, average):
+    """Return the head's weights that were tested, a mean of checkpoints."""
+    best = []
     if save_folder.is_dir():
-        checkpoint = WholeCheckpointer(save_folder).find_checkpoint(
-            importance_key=best_on_dev
-        )
-    if checkpoint is None or "head" not in checkpoint.paramfiles:
+        best = best_checkpoints(WholeCheckpointer(save_folder), average)
+    if not best or any("head" not in found.paramfiles for found in best):
         raise BadInput(
             f"{save_folder} holds no checkpoint of a head: give the output "
             "folder of a run of train.py"
         )
-    return torch.load(
-        checkpoint.paramfiles["head"], map_location="cpu", weights_only=True
-    )
+    return mean_weights(best, "head")
 
 
 def _read_json(path):

@@ -1,10 +1,11 @@
 """Training the head on hidden states, and testing it once."""
 
+import functools
 import shutil
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 
@@ -54,6 +55,37 @@ def best_on_dev(checkpoint):
     return checkpoint.meta["dev_WA"], -checkpoint.meta["epoch"]
 
 
+def best_checkpoints(checkpointer, count=1):
+    """Return the checkpoints that are best on dev, the best one first."""
+    return checkpointer.find_checkpoints(
+        importance_key=best_on_dev,
+        ckpt_predicate=lambda checkpoint: "dev_WA" in checkpoint.meta,
+        max_num_checkpoints=count,
+    )
+
+
+def mean_weights(checkpoints, name):
+    """Return the mean of a module's weights over checkpoints.
+
+    Arguments
+    ---------
+    checkpoints : list
+        From `best_checkpoints`.
+    name : str
+        Of the module among their recoverables.
+
+    Returns
+    -------
+    weights : dict
+        A state dictionary on the CPU; of one checkpoint, its own.
+    """
+    return average_checkpoints(
+        checkpoints,
+        name,
+        parameter_loader=functools.partial(torch.load, weights_only=True),
+    )
+
+
 class EmotionBrain(sb.Brain):
     """Trains ``modules.head``; the encoder is not part of it.
 
@@ -86,7 +118,7 @@ class EmotionBrain(sb.Brain):
         self.utterances, self.targets, self.log_probabilities = [], [], []
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """After dev: log, save, keep the best checkpoint and the last."""
+        """After dev: log, save, keep the best checkpoints and the last."""
         if stage == sb.Stage.TRAIN:
             self.train_loss = stage_loss
         if stage != sb.Stage.VALID:
@@ -102,17 +134,26 @@ class EmotionBrain(sb.Brain):
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, "dev_WA": accuracy},
             importance_keys=[best_on_dev],
+            num_to_keep=self.hparams.average_checkpoints,
+            keep_recent=False,
+            # The one that a killed run goes on with.
+            ckpt_predicate=lambda other: other.meta["epoch"] != epoch,
             verbosity=10,
         )
 
     def on_evaluate_start(self, max_key=None, min_key=None):
-        """Load the checkpoint that was best on dev."""
-        self.chosen = self.checkpointer.recover_if_possible(
-            importance_key=best_on_dev
-        ).meta
+        """Load the mean of the checkpoints that were best on dev."""
+        best = best_checkpoints(
+            self.checkpointer, self.hparams.average_checkpoints
+        )
+        for name, module in self.checkpointer.recoverables.items():
+            if isinstance(module, torch.nn.Module):
+                module.load_state_dict(mean_weights(best, name))
+        self.chosen = best[0].meta
+        self.averaged = sorted(checkpoint.meta["epoch"] for checkpoint in best)
 
     def predict(self, dataset, **loader_options):
-        """Classify with the checkpoint that was best on dev.
+        """Classify with the checkpoints that were best on dev.
 
         Arguments
         ---------

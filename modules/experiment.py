@@ -38,6 +38,9 @@ logger = get_logger(__name__)
 # A run may go on although its files have moved.
 _PLACES = ("_folder", "_file", "_log")
 
+# Keys that came later, and what runs without them did.
+ADDED = {"average_checkpoints": 1}
+
 _REPORTED = (
     "test_fold",
     "seed",
@@ -97,7 +100,7 @@ def load_experiment(arguments):
     for key in re.findall(r"^(\w+): *!PLACEHOLDER", text, flags=re.MULTILINE):
         if key not in given:
             raise BadInput(f"{path} needs --{key}")
-    hparams = load_hyperpyyaml(text, overrides)
+    hparams = ADDED | load_hyperpyyaml(text, overrides)
     check_settings(hparams)
     if hparams["encoder_precision"] == "auto":
         device = torch.device(run_opts["device"] or infer_device())
@@ -132,10 +135,22 @@ def check_settings(hparams):
         "projection_size",
         "number_of_epochs",
         "batch_size",
+        "average_checkpoints",
     ):
         value = hparams[key]
         if not isinstance(value, int) or value < 1:
             raise BadInput(f"{key} must be a positive integer, not {value}")
+    if hparams["average_checkpoints"] > hparams["number_of_epochs"]:
+        raise BadInput(
+            f"average_checkpoints {hparams['average_checkpoints']} needs as "
+            f"many epochs and number_of_epochs is "
+            f"{hparams['number_of_epochs']}: train longer or average fewer"
+        )
+    channels = hparams.get("ecapa_channels", 8)
+    if not isinstance(channels, int) or channels < 1 or channels % 8:
+        raise BadInput(
+            f"ecapa_channels must be a positive multiple of 8, not {channels}"
+        )
     if hparams["encoder_precision"] not in ("auto", *PRECISIONS):
         raise BadInput(
             f"encoder_precision '{hparams['encoder_precision']}' is unknown: "
@@ -195,7 +210,8 @@ def _same_as_before(path, now):
     """Refuse to go on in a folder whose record says something else."""
     if not path.exists():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = ADDED | json.loads(path.read_text(encoding="utf-8"))
+    now = ADDED | now
     differing = [
         f"{key} {before.get(key)} instead of {now.get(key)}"
         for key in sorted(set(before) | set(now))

@@ -14,7 +14,7 @@ from modules.experiment import (
     report,
     system_name,
 )
-from modules.results import plot_layer_weights
+from modules.results import accuracy, plot_layer_weights
 from modules.run_record import write_run_record
 
 
@@ -61,6 +61,15 @@ def train_fold(hparams, run_opts):
     )
     dev_predictions = brain.predict(datasets["dev"], **loader)
     predictions = brain.predict(datasets["test"], **loader)
+    chosen = {
+        "best_epoch": brain.chosen["epoch"],
+        "dev_WA": brain.chosen["dev_WA"],
+    }
+    if len(brain.averaged) > 1:
+        chosen |= {
+            "dev_WA": accuracy(dev_predictions),
+            "averaged_epochs": brain.averaged,
+        }
 
     layer_weights = head.layer_pooling.layer_weights().tolist()
     run_on_main(
@@ -78,7 +87,6 @@ def train_fold(hparams, run_opts):
         labels,
         predictions,
         dev_predictions,
-        best_epoch=brain.chosen["epoch"],
-        dev_WA=brain.chosen["dev_WA"],
+        **chosen,
         layer_weights=layer_weights,
     )

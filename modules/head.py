@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from bad_input import BadInput
+from modules.ecapa import POOLINGS
 from modules.layer_pooling import LayerPooling
-from modules.pooling import POOLINGS, ChannelDropout
+from modules.pooling import ChannelDropout
 
 # Utterances pooled together on a CPU.
 _LIKE_LENGTHS = 4
@@ -47,6 +48,8 @@ class EmotionHead(nn.Module):
         Probability to drop a channel while training (p_d in the paper).
     normalize_layers : bool
         See `modules.layer_pooling.LayerPooling`.
+    ecapa_channels : int
+        Of ECAPA-TDNN's convolutions, a multiple of 8; others have none.
 
     Raises
     ------
@@ -70,18 +73,18 @@ class EmotionHead(nn.Module):
         attention_heads=4,
         channel_dropout=0.25,
         normalize_layers=False,
+        ecapa_channels=512,
     ):
         super().__init__()
         check_pooling(pooling)
-        heads = (
-            {"attention_heads": attention_heads}
-            if pooling == "attentive_corr"
-            else {}
-        )
+        options = {
+            "attentive_corr": {"attention_heads": attention_heads},
+            "ecapa_tdnn": {"channels": ecapa_channels},
+        }.get(pooling, {})
         self.layer_pooling = LayerPooling(layers, normalize_layers)
         self.projection = nn.Linear(width, projection_size)
         self.channel_dropout = ChannelDropout(channel_dropout)
-        self.pooling = POOLINGS[pooling](projection_size, **heads)
+        self.pooling = POOLINGS[pooling](projection_size, **options)
         self.classifier = nn.Linear(self.pooling.output_size, classes)
 
     def project(self, hidden_states):
@@ -134,7 +137,8 @@ class EmotionHead(nn.Module):
         # Those of like length together: little work goes into padding. On a
         # GPU starting more kernels would cost more than it saves.
         on_cpu = features.device.type == "cpu"
-        size = _LIKE_LENGTHS if on_cpu else len(frames)
+        whole = self.training and self.pooling.whole_batch
+        size = _LIKE_LENGTHS if on_cpu and not whole else len(frames)
         utterances = features.split(frames)
         order = sorted(range(len(frames)), key=frames.__getitem__)
         pooled = [

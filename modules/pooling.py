@@ -123,6 +123,9 @@ class Pooling(nn.Module):
         Number of channels; needed for ``output_size`` alone.
     """
 
+    # Whether training needs all utterances of a batch in one call.
+    whole_batch = False
+
     def __init__(self, input_size=None):
         super().__init__()
         self.input_size = input_size

@@ -58,6 +58,20 @@ def score(truth, prediction, labels):
     }
 
 
+def accuracy(predictions):
+    """Return the share of right guesses among predictions.
+
+    Arguments
+    ---------
+    predictions : tuple
+        Utterances (list of str), targets [utterances] and log-probabilities
+        [utterances, classes].
+    """
+    _, targets, log_probabilities = predictions
+    right = log_probabilities.argmax(dim=1) == targets
+    return right.double().mean().item()
+
+
 @contextlib.contextmanager
 def whole_file(path):
     """Give a path to write to; the file gets its name when it is finished.

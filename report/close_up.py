@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bad_input import BadInput
 from modules.audio import SAMPLE_RATE, read_speech
-from modules.brain import WholeCheckpointer, best_on_dev
+from modules.brain import WholeCheckpointer, best_checkpoints, mean_weights
 from modules.experiment import load_experiment
 from modules.pictures import draw_attention, draw_spectrogram, draw_waveform
 from report.figures import STYLE, data_uri, embed, plt
@@ -75,10 +75,11 @@ class Listener:
         except BadInput as problem:
             self.problem = f"No attention is drawn: {problem}."
             return None
-        found = WholeCheckpointer(run.cell.folder / "save").find_checkpoint(
-            importance_key=best_on_dev
+        best = best_checkpoints(
+            WholeCheckpointer(run.cell.folder / "save"),
+            hparams["average_checkpoints"],
         )
-        if found is None:
+        if not best:
             self.problem = "No attention is drawn: the checkpoints are gone."
             return None
         head = hparams["head"](
@@ -86,11 +87,7 @@ class Listener:
             width=cache.width,
             classes=len(run.results["labels"]),
         )
-        head.load_state_dict(
-            torch.load(
-                found.path / "head.ckpt", map_location="cpu", weights_only=True
-            )
-        )
+        head.load_state_dict(mean_weights(best, "head"))
         return head.eval(), cache
 
     def listen(self, run, index):

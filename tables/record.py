@@ -3,6 +3,7 @@
 import json
 
 from bad_input import BadInput
+from modules.experiment import ADDED
 from modules.results import write_text
 from tables.experiment_file import ROOT
 
@@ -22,7 +23,7 @@ def record_plan(plan):
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))["systems"]
         for name, values in before.items():
-            now = plan.resolved.get(name)
+            values, now = ADDED | values, plan.resolved.get(name)
             differing = (
                 [f"system '{name}', which is not asked for"]
                 if now is None

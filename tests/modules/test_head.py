@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from bad_input import BadInput
+from modules.ecapa import POOLINGS
 from modules.head import EmotionHead
-from modules.pooling import POOLINGS
 from modules.stored_states import StoredStates
 
 
@@ -25,7 +25,13 @@ def store(states):
 def test_stored_equals_padded_equals_alone(pooling, normalize, frames, seed):
     torch.manual_seed(seed)
     head = EmotionHead(
-        3, 8, 4, projection_size=6, pooling=pooling, normalize_layers=normalize
+        3,
+        8,
+        4,
+        projection_size=6,
+        pooling=pooling,
+        normalize_layers=normalize,
+        ecapa_channels=8,
     ).eval()
     states = [torch.randn(3, count, 8) for count in frames]
     stored = head([store(utterance) for utterance in states])
