@@ -2,7 +2,7 @@
 
 `EncoderClassifier.from_hparams` builds what is here from the
 hyperparams.yaml of a model folder; the classes that do the work are those
-that trained, `modules.encoder.FrozenEncoder` and `modules.head.EmotionHead`.
+that trained, `modules.upstream`'s encoders and `modules.head.EmotionHead`.
 `export.py` puts this file into the folder, together with the source of the
 modules that it needs, so that `foreign_class` works without this repository.
 """
@@ -22,8 +22,8 @@ from torch import nn
 
 from bad_input import BadInput
 from modules.audio import read_length, read_speech
-from modules.encoder import FrozenEncoder
 from modules.head import EmotionHead
+from modules.upstream import make_encoder
 
 WEIGHTS = "head.safetensors"
 LABELS = "label_encoder.txt"
@@ -43,7 +43,7 @@ class EmotionModel(nn.Module):
     Arguments
     ---------
     encoder_hub : str
-        A local folder or a name on the HuggingFace Hub.
+        See `modules.upstream.open_upstream`.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     encoder_files : list of str
@@ -87,11 +87,9 @@ class EmotionModel(nn.Module):
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
         if paths:
-            self.encoder = FrozenEncoder(pathlib.Path(paths[0]).parent)
+            self.encoder = make_encoder(pathlib.Path(paths[0]).parent)
         else:
-            self.encoder = FrozenEncoder(
-                self.encoder_hub, self.encoder_revision
-            )
+            self.encoder = make_encoder(self.encoder_hub, self.encoder_revision)
         self.requires_grad_(False)
 
     def embed(self, wavs, lengths=None):

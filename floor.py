@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from speechbrain.utils.logger import get_logger
 
-from bad_input import one_sentence
+from bad_input import BadInput, one_sentence
 from modules.experiment import (
     load_experiment,
     open_output_folder,
@@ -32,6 +32,7 @@ from modules.experiment import (
 from modules.pooling import MeanStdPooling
 from modules.results import format_results, prediction_rows, score, write_rows
 from modules.run_record import write_run_record
+from modules.upstream import upstream_names
 
 logger = get_logger("floor")
 
@@ -136,6 +137,11 @@ def floor_fold(hparams, run_opts):
     finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
+    if len(upstream_names(hparams["encoder_hub"])) > 1:
+        raise BadInput(
+            f"logistic regression takes one upstream, not "
+            f"{hparams['encoder_hub']}: give one with --encoder_hub"
+        )
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)
     train = pooled_features(datasets["train"])
     dev = pooled_features(datasets["dev"])

@@ -13,7 +13,7 @@ from bad_input import BadInput
 from custom_interface import ENCODER_FOLDER, LABELS, WEIGHTS
 from hub.interface_source import self_contained_source
 from hub.model_card import model_card
-from modules.encoder import encoder_digest, locate_encoder
+from modules.upstream import UpstreamPair, open_upstream
 
 HYPERPARAMS = """\
 # What EncoderClassifier and foreign_class build. The plain values are what
@@ -69,22 +69,25 @@ def pinned_revision(folder, encoder_hub, revision):
     Arguments
     ---------
     folder : pathlib.Path
-        From `modules.encoder.locate_encoder`.
+        Of an upstream; None if it has none.
     encoder_hub, revision : str
         As in training.
     """
+    if folder is None:
+        return revision
     if folder.parent.name == "snapshots":
         return folder.name
     return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
 
 
-def _check_encoder(run, folder):
+def _check_encoder(run, upstream):
     """Refuse an encoder that is not the one that the head was trained on."""
     precision = run.settings["encoder_precision"]
-    if encoder_digest(folder, precision) != run.encoder_digest:
+    if upstream.digest(precision) != run.encoder_digest:
         raise BadInput(
-            f"the encoder in {folder} is not the one that {run.folder} was "
-            "trained on: put that one back, or train again"
+            f"the encoder in {upstream.folder or run.settings['encoder_hub']} "
+            f"is not the one that {run.folder} was trained on: put that one "
+            "back, or train again"
         )
 
 
@@ -159,20 +162,26 @@ def build(runs, include_encoder, licence, language, name):
     """
     first = runs[0]
     encoder_hub = first.settings["encoder_hub"]
-    is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
+    revision = first.settings.get("encoder_revision")
+    upstream = open_upstream(encoder_hub, revision)
+    is_pair = isinstance(upstream, UpstreamPair)
+    if is_pair and (include_encoder or upstream.is_local):
+        raise BadInput(
+            f"a model's folder cannot hold two encoders ({encoder_hub}): "
+            "export without --include_encoder a run whose encoders have "
+            "names on the Hub"
+        )
+    is_local = upstream.is_local
     if is_local and not include_encoder:
         raise BadInput(
             f"the encoder {encoder_hub} is a folder on this machine, which "
             "others cannot load: add --include_encoder"
         )
-    encoder_folder = locate_encoder(
-        encoder_hub, first.settings.get("encoder_revision")
-    )
-    revision = pinned_revision(
-        encoder_folder, encoder_hub, first.settings.get("encoder_revision")
-    )
-    _check_encoder(first, encoder_folder)
-    encoder = encoder_contents(encoder_folder) if include_encoder else {}
+    revision = pinned_revision(upstream.folder, encoder_hub, revision)
+    _check_encoder(first, upstream)
+    # Fbank has no files: it is code.
+    has_files = include_encoder and upstream.folder is not None
+    encoder = encoder_contents(upstream.folder) if has_files else {}
     weights = {
         f"{i}.{key}": value.contiguous()
         for i, run in enumerate(runs)
@@ -183,10 +192,10 @@ def build(runs, include_encoder, licence, language, name):
         runs,
         name=name,
         encoder=_public_name(encoder_hub),
-        encoder_is_public=not is_local,
+        encoder_is_public=upstream.folder is not None and not is_local,
         revision=revision,
         digest=first.encoder_digest,
-        include_encoder=include_encoder,
+        include_encoder=has_files,
         has_example=example is not None,
         licence=licence,
         language=language,

@@ -58,8 +58,13 @@ class Run:
     def head_arguments(self):
         """Return the arguments that make this run's head."""
         known = inspect.signature(EmotionHead).parameters
+        layers = [
+            len(value)
+            for name, value in self.weights.items()
+            if name.startswith("layer_pooling.") and name.endswith("scores")
+        ]
         return {
-            "layers": len(self.weights["layer_pooling.scores"]),
+            "layers": layers if len(layers) > 1 else layers[0],
             "width": self.weights["projection.weight"].shape[1],
             "classes": len(self.labels),
         } | {key: self.settings[key] for key in known if key in self.settings}

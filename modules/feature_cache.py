@@ -23,16 +23,10 @@ from tqdm import tqdm
 
 from bad_input import BadInput
 from modules.audio import SAMPLE_RATE
-from modules.encoder import (
-    count_frames,
-    encoder_digest,
-    encoder_shape,
-    locate_encoder,
-    read_config,
-)
 from modules.extraction import encode_batches, plan_batches
 from modules.feature_store import UNFINISHED, FeatureStore
 from modules.stored_states import FORMATS
+from modules.upstream import open_upstream
 
 logger = get_logger(__name__)
 
@@ -49,7 +43,7 @@ class FeatureCache:
     cache_folder : str
         Shared by all encoders.
     encoder_hub : str
-        A local folder or a name on the HuggingFace Hub.
+        "fbank", a local folder or a name on the HuggingFace Hub.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     precision : str
@@ -82,14 +76,14 @@ class FeatureCache:
                 f"cache_format '{number_format}' is unknown: choose one of "
                 f"{', '.join(FORMATS)}"
             )
-        self.encoder_folder = locate_encoder(encoder_hub, encoder_revision)
-        self.config = read_config(self.encoder_folder)
-        self.layers, self.width = encoder_shape(self.config)
+        self.encoder_hub = encoder_hub
+        self.upstream = open_upstream(encoder_hub, encoder_revision)
+        self.layers, self.width = self.upstream.layers, self.upstream.width
         self.dtype = FORMATS[number_format]
         self.batch_seconds = batch_seconds
         self.identity = {
             "encoder_hub": str(encoder_hub),
-            "encoder_digest": encoder_digest(self.encoder_folder, precision),
+            "encoder_digest": self.upstream.digest(precision),
             "precision": precision,
             "number_format": number_format,
         }
@@ -239,7 +233,7 @@ class FeatureCache:
     def _bytes(self, entries):
         """Return how much the features of recordings take."""
         frames = sum(
-            count_frames(self.config, round(entry["duration"] * SAMPLE_RATE))
+            self.upstream.count_frames(round(entry["duration"] * SAMPLE_RATE))
             for entry in entries
         )
         moments = 2 * torch.float32.itemsize

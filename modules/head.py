@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from bad_input import BadInput
+from modules.early_fusion import PairPooling
 from modules.ecapa import POOLINGS
 from modules.layer_pooling import LayerPooling
 from modules.pooling import ChannelDropout
@@ -33,9 +34,10 @@ class EmotionHead(nn.Module):
     Arguments
     ---------
     layers : int
-        Number of hidden states of the encoder.
+        Number of hidden states of the encoder; a pair for two encoders, see
+        `modules.early_fusion`.
     width : int
-        Width of a hidden state.
+        Width of a hidden state; of two encoders a pair, or both together.
     classes : int
         Number of emotions.
     projection_size : int
@@ -81,7 +83,11 @@ class EmotionHead(nn.Module):
             "attentive_corr": {"attention_heads": attention_heads},
             "ecapa_tdnn": {"channels": ecapa_channels},
         }.get(pooling, {})
-        self.layer_pooling = LayerPooling(layers, normalize_layers)
+        if isinstance(layers, int):
+            self.layer_pooling = LayerPooling(layers, normalize_layers)
+        else:
+            self.layer_pooling = PairPooling(layers, normalize_layers)
+        width = width if isinstance(width, int) else sum(width)
         self.projection = nn.Linear(width, projection_size)
         self.channel_dropout = ChannelDropout(channel_dropout)
         self.pooling = POOLINGS[pooling](projection_size, **options)
@@ -93,7 +99,8 @@ class EmotionHead(nn.Module):
         Arguments
         ---------
         hidden_states : torch.Tensor or list
-            See `modules.layer_pooling.LayerPooling.forward`.
+            See `modules.layer_pooling.LayerPooling.forward`; or those of two
+            encoders, see `modules.early_fusion.PairPooling.forward`.
 
         Returns
         -------

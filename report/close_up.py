@@ -11,6 +11,7 @@ from bad_input import BadInput
 from modules.audio import SAMPLE_RATE, read_speech
 from modules.brain import WholeCheckpointer, best_checkpoints, mean_weights
 from modules.experiment import load_experiment
+from modules.paired_cache import PairedCache
 from modules.pictures import draw_attention, draw_spectrogram, draw_waveform
 from report.figures import STYLE, data_uri, embed, plt
 from report.measure import manifest
@@ -68,12 +69,20 @@ class Listener:
 
     def _head(self, run, hparams):
         """Return the trained head and its cache; None without attention."""
-        if hparams["pooling"] != "attentive_corr" or run.cell.system.floor:
+        system = run.cell.system
+        if (
+            hparams["pooling"] != "attentive_corr"
+            or system.floor
+            or system.fuses
+        ):
             return None
         try:
             cache = hparams["cache"](precision=hparams["encoder_precision"])
         except BadInput as problem:
             self.problem = f"No attention is drawn: {problem}."
+            return None
+        if isinstance(cache, PairedCache):
+            self.problem = "No attention is drawn of two upstreams."
             return None
         best = best_checkpoints(
             WholeCheckpointer(run.cell.folder / "save"),

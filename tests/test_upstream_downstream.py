@@ -107,3 +107,37 @@ def test_runs_from_before_averaging_go_on(command, tmp_path):
     del settings["average_checkpoints"]
     path.write_text(json.dumps(settings))
     train.main(again)
+
+
+def test_fbank_from_training_to_prediction(command, tmp_path):
+    """No upstream has pretrained weights, and nothing else changes."""
+    train.main(
+        command(
+            tmp_path / "run",
+            encoder_hub="fbank",
+            pooling="attentive_corr",
+            number_of_epochs=1,
+            cache_format="float32",
+        )
+    )
+    check_export(tmp_path / "run", tmp_path / "model")
+
+
+def test_early_fusion_from_training_to_prediction(
+    command, encoder_folder, tmp_path, capsys
+):
+    """Whisper and Fbank differ in their frame rates."""
+    train.main(
+        command(
+            tmp_path / "run",
+            encoder_hub=f"{encoder_folder('whisper')},fbank",
+            number_of_epochs=1,
+            cache_format="float32",
+        )
+    )
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert len(results["layer_weights"]) == 4
+    assert sum(results["layer_weights"]) == pytest.approx(1)
+    with pytest.raises(SystemExit):
+        export.main([str(tmp_path / "run"), str(tmp_path / "model")])
+    assert "cannot hold two encoders" in capsys.readouterr().err
