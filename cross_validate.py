@@ -4,6 +4,8 @@
     python cross_validate.py hparams/corr_wavlm.yaml --data_folder ...
     python cross_validate.py recipes/IEMOCAP/pooling_table.yaml
                              --data_folder ... [--jobs 2] [--key=value ...]
+    python cross_validate.py --late_fusion results/A results/B
+                             --output_folder results/fused
 
 Every run is train.py's (or floor.py's) own, in a folder and a process of its
 own. Started again, the same command goes on where it stopped; what is
@@ -18,6 +20,7 @@ from bad_input import one_sentence
 from report.page import write_report
 from tables.cells import run_cells
 from tables.collect import collect
+from tables.late_fusion import fuse_systems
 from tables.plan import read_plan
 from tables.record import record_plan
 from tables.write import (
@@ -52,7 +55,16 @@ def main(arguments=None):
         "--data_folder ... --encoder_hub ... --device cuda:0",
         allow_abbrev=False,
     )
-    parser.add_argument("file", help="a hyperparameter or experiment file")
+    parser.add_argument(
+        "file", nargs="?", help="a hyperparameter or experiment file"
+    )
+    parser.add_argument(
+        "--late_fusion",
+        nargs="+",
+        metavar="FOLDER",
+        help="instead of a file: fuse the probabilities of these finished "
+        "systems, weighted on dev; needs --output_folder",
+    )
     parser.add_argument(
         "--jobs", type=_positive, default=1, help="runs side by side"
     )
@@ -66,13 +78,20 @@ def main(arguments=None):
         help="run nothing; write the report of what is finished",
     )
     options, overrides = parser.parse_known_args(arguments)
+    if bool(options.file) == bool(options.late_fusion):
+        parser.error("give a file, or --late_fusion FOLDER FOLDER")
+    if options.late_fusion and (overrides or not options.output_folder):
+        parser.error("--late_fusion takes --output_folder and no other key")
     with one_sentence():
-        plan = read_plan(
-            options.file, overrides, options.seeds, options.output_folder
-        )
-        if not options.report_only:
-            record_plan(plan)
-            run_cells(plan, options.jobs)
+        if options.late_fusion:
+            plan = fuse_systems(options.late_fusion, options.output_folder)
+        else:
+            plan = read_plan(
+                options.file, overrides, options.seeds, options.output_folder
+            )
+            if not options.report_only:
+                record_plan(plan)
+                run_cells(plan, options.jobs)
         table = collect(plan)
         results = write_table(table)
         path = write_report(table, results)

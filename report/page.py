@@ -112,7 +112,8 @@ def _overview(table, rows):
                 "interval": [100 * edge for edge in own[row.name]["WA"]],
                 "folds": [100 * v for v in row.by_fold("WA").values()],
                 "published": plan.published[row.name]["mean"]
-                if row.name in plan.published and plan.published_metric == "WA"
+                if row.name in plan.published
+                and plan.published_metric.startswith("WA")
                 else None,
             }
             for row in rows

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import fcntl
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,9 +13,10 @@ from multiprocessing import connection
 
 from tqdm import tqdm
 
-from bad_input import one_sentence
+from bad_input import BadInput, one_sentence
 from modules.results import write_text
 from tables.collect import read_results
+from tables.late_fusion import fuse_runs
 from tables.plan import FAILED, LOG
 
 # What takes long to import, and touches no GPU when it is: paid for once, in
@@ -61,9 +63,13 @@ def run_cells(plan, jobs=1):
         dynamic_ncols=True,
     )
     failed = []
+    trained = [cell for cell in waiting if not cell.system.fuses]
+    fused = [cell for cell in waiting if cell.system.fuses]
     with bar:
-        _encode(plan, waiting, context)
-        for cell, problem in _run(plan, waiting, jobs, context):
+        _encode(plan, trained, context)
+        for cell, problem in itertools.chain(
+            _run(plan, trained, jobs, context), _fuse(plan, fused)
+        ):
             bar.update()
             if problem:
                 failed.append(cell)
@@ -92,6 +98,9 @@ def _encode(plan, cells, context):
     """
     by_encoder = {}
     for cell in cells:
+        # What this table fine-tunes is not there yet; its cells will encode.
+        if str(plan.output_folder) in _encoder(plan, cell)[0]:
+            continue
         by_encoder.setdefault(_encoder(plan, cell), []).append(cell)
     for own in by_encoder.values():
         for cell in own[:2]:
@@ -124,6 +133,16 @@ def _prepare(arguments):
         hparams, run_opts = load_experiment(arguments)
         open_output_folder(hparams, run_opts)
         prepare_run(hparams, run_opts)
+
+
+def _fuse(plan, cells):
+    """Fuse finished cells; give each with its problem ("" if none)."""
+    for cell in cells:
+        try:
+            fuse_runs([part.folder for part in plan.parts(cell)], cell.folder)
+            yield cell, ""
+        except BadInput as problem:
+            yield cell, str(problem)
 
 
 @contextlib.contextmanager

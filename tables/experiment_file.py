@@ -16,6 +16,7 @@ KEYS = {
     "hparams": ("a hyperparameter file, from the repository's folder", True),
     "settings": ("key: value for all systems", False),
     "systems": ("a list of {name: ..., key: value, ...}", True),
+    "late_fusion": ("a list of {name: ..., of: [system, system]}", False),
     "grid": ("a list like systems; every system is run with each", False),
     "seeds": ("a list of integers", True),
     "floor": ("true or false: add logistic regression", False),
@@ -117,8 +118,14 @@ def read_experiment_file(path):
     given = {key: given.get(key) for key in KEYS}
     given["settings"] = given["settings"] or {}
     _check_kind(path, given, "settings", isinstance(given["settings"], dict))
-    for key in ("systems", "grid"):
+    for key in ("systems", "grid", "late_fusion"):
         _check_named(path, given, key)
+    for fusion in given["late_fusion"]:
+        of = fusion.get("of")
+        fine = set(fusion) == {"name", "of"} and isinstance(of, list) and of
+        _check_kind(path, given, "late_fusion", bool(fine))
+    for system in given["systems"]:
+        _check_hparams(path, system.get("hparams", given["hparams"]))
     given["floor"] = given["floor"] or False
     _check_kind(path, given, "floor", isinstance(given["floor"], bool))
     seeds = given["seeds"]
@@ -126,13 +133,16 @@ def read_experiment_file(path):
     _check_kind(path, given, "seeds", fine)
     if len(set(seeds)) < len(seeds):
         raise BadInput(f"{path}: a seed is there twice: give each once")
-    if not (ROOT / str(given["hparams"])).is_file():
-        raise BadInput(
-            f"{path}: hparams {given['hparams']} is no file: give "
-            f"{KEYS['hparams'][0]}"
-        )
     given["published"] = _read_published(path, given["published"])
     return given
+
+
+def _check_hparams(path, file):
+    """Refuse a hyperparameter file that is not there."""
+    if not (ROOT / str(file)).is_file():
+        raise BadInput(
+            f"{path}: hparams {file} is no file: give {KEYS['hparams'][0]}"
+        )
 
 
 def _check_kind(path, given, key, fine):
@@ -178,25 +188,44 @@ def _read_published(path, published):
         raise BadInput(
             f"{path}: published must have source, metric and figures"
         )
-    if published["metric"] not in METRICS:
-        raise BadInput(
-            f"{path}: published metric '{published['metric']}' is unknown: "
-            f"choose one of {', '.join(METRICS)}"
-        )
+    metrics = published["metric"]
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    for metric in metrics or [None]:
+        if metric not in METRICS:
+            raise BadInput(
+                f"{path}: published metric '{metric}' is unknown: "
+                f"choose one of {', '.join(METRICS)}, or a list of two"
+            )
+    if len(metrics) > 2:
+        raise BadInput(f"{path}: published metrics are one or two")
     figures = {}
     for name, value in (published["figures"] or {}).items():
-        numbers = value if isinstance(value, list) else [value]
-        fine = len(numbers) in (1, 2) and all(
-            isinstance(number, int | float) and 0 <= number <= 100
-            for number in numbers
-        )
-        if not fine:
+        values = value if isinstance(value, dict) else {metrics[0]: value}
+        if set(values) != set(metrics):
             raise BadInput(
-                f"{path}: the published figure of '{name}' must be a percent "
-                f"or [percent, standard deviation], not {value}"
+                f"{path}: the published figure of '{name}' must have "
+                f"{' and '.join(metrics)}, not {value}"
             )
-        figures[name] = {
-            "mean": numbers[0],
-            "std": numbers[1] if len(numbers) == 2 else None,
-        }
-    return published | {"figures": figures}
+        first, *second = (
+            _read_figure(path, name, values[metric]) for metric in metrics
+        )
+        figures[name] = first | ({"second": second[0]} if second else {})
+    return published | {"metric": " / ".join(metrics), "figures": figures}
+
+
+def _read_figure(path, name, value):
+    """Return {"mean": percent, "std": percent or None}."""
+    numbers = value if isinstance(value, list) else [value]
+    fine = len(numbers) in (1, 2) and all(
+        isinstance(number, int | float) and 0 <= number <= 100
+        for number in numbers
+    )
+    if not fine:
+        raise BadInput(
+            f"{path}: the published figure of '{name}' must be a percent "
+            f"or [percent, standard deviation], not {value}"
+        )
+    return {
+        "mean": numbers[0],
+        "std": numbers[1] if len(numbers) == 2 else None,
+    }

@@ -42,6 +42,10 @@ class System:
         Under the table's.
     floor : bool
         Whether it is the logistic regression of floor.py.
+    hparams : str
+        Base of its runs, if it is not the table's.
+    fuses : tuple of str
+        Names of the systems that it is the late fusion of.
     """
 
     name: str
@@ -50,6 +54,8 @@ class System:
     column: str
     folder: str
     floor: bool = False
+    hparams: str = ""
+    fuses: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +95,12 @@ class Plan:
     systems : list of System
     folds, seeds : list of int
     published : dict
-        System -> {"mean": percent, "std": percent or None}.
-    published_source, published_metric : str
-        Where from; "WA", "UA" or "macro_f1".
+        System -> {"mean": percent, "std": percent or None}; with a second
+        metric also {"second": {"mean": percent, "std": percent or None}}.
+    published_source : str
+        Where from.
+    published_metric : str
+        "WA", "UA" or "macro_f1"; with a second one "WA / UA" or the like.
     output_folder : pathlib.Path
     resolved : dict
         System -> settings of its runs, to tell tables apart.
@@ -128,6 +137,16 @@ class Plan:
             for fold in self.folds
         ]
 
+    def parts(self, cell):
+        """Return the cells that a late fusion is of; none of others."""
+        return [
+            other
+            for name in cell.system.fuses
+            for other in self.cells
+            if (other.system.name, other.fold, other.seed)
+            == (name, cell.fold, cell.seed)
+        ]
+
     def arguments(self, cell):
         """Return the command line of a cell, as train.py takes it."""
         own = cell.system.settings | {
@@ -140,11 +159,16 @@ class Plan:
         elif cell.system.folder != ".":
             own["system"] = cell.system.name
         return [
-            str(self.hparams_file),
+            str(base_file(self.hparams_file, cell.system)),
             *self.overrides,
             *_as_options(own),
             "--noprogressbar",
         ]
+
+
+def base_file(hparams_file, system):
+    """Return the hyperparameter file of a system of a table."""
+    return ROOT / system.hparams if system.hparams else hparams_file
 
 
 def _as_options(values):
@@ -231,8 +255,13 @@ def _systems(experiment, given):
     def make(row, column, values, floor=False):
         name = ", ".join(filter(None, [row, column]))
         folder = re.sub(r"[^\w.()-]+", "_", name)
-        values = {k: v for k, v in values.items() if k != "name"}
-        return System(name, common | values, row, column, folder, floor)
+        hparams = values.get("hparams", "")
+        values = {
+            k: v for k, v in values.items() if k not in ("name", "hparams")
+        }
+        return System(
+            name, common | values, row, column, folder, floor, hparams
+        )
 
     systems = [
         make(own["name"], variation["name"], own | variation)
@@ -249,6 +278,11 @@ def _systems(experiment, given):
                 json.dumps(values), make(FLOOR, column, values, floor=True)
             )
         systems += floors.values()
+    for fusion in experiment["late_fusion"]:
+        made = make(fusion["name"], "", {})
+        systems.append(
+            dataclasses.replace(made, settings={}, fuses=tuple(fusion["of"]))
+        )
     return systems
 
 
@@ -290,8 +324,12 @@ def _resolve(hparams_file, overrides, systems):
     """Load every system once: all mistakes show before any work starts."""
     resolved, folds = {}, []
     for system in systems:
+        if system.fuses:
+            resolved[system.name] = {"late_fusion": " and ".join(system.fuses)}
+            continue
+        file = base_file(hparams_file, system)
         hparams, run_opts = load_experiment(
-            [str(hparams_file), *overrides, *_as_options(system.settings)]
+            [str(file), *overrides, *_as_options(system.settings)]
         )
         folds = list(range(1, hparams["number_of_folds"] + 1))
         values = {
@@ -299,7 +337,10 @@ def _resolve(hparams_file, overrides, systems):
             for key, value in settings(hparams).items()
             if not _NOT_OF_A_SYSTEM.fullmatch(key)
         }
-        resolved[system.name] = values | {"precision": run_opts["precision"]}
+        values |= {"precision": run_opts["precision"]}
+        if system.hparams:
+            values["hparams"] = system.hparams
+        resolved[system.name] = values
     return resolved, folds
 
 
@@ -313,6 +354,14 @@ def _check_names(plan):
                 f"{plan.file}: the systems '{other}' and '{system.name}' "
                 "have the same folder: rename one"
             )
+    for system in plan.systems:
+        for part in system.fuses:
+            if part not in plan.resolved or part == system.name:
+                raise BadInput(
+                    f"{plan.file}: '{system.name}' fuses '{part}', which is "
+                    f"no other system of the table: choose among "
+                    f"{'; '.join(plan.resolved)}"
+                )
     for name in plan.published:
         if name not in plan.resolved:
             raise BadInput(

@@ -20,14 +20,22 @@ def mean_std(summary, seeds):
 
 
 def published(plan, row):
-    """Return "mean (std)" of a published figure, or ""."""
+    """Return "mean (std)" of published figures, or ""."""
     figure = plan.published.get(row.name)
     if not figure:
         return ""
-    spread = figure["std"]
-    return f"{figure['mean']:.2f}" + (
-        "" if spread is None else f" ({spread:.2f})"
+    return " / ".join(
+        f"{one['mean']:.2f}"
+        + ("" if one["std"] is None else f" ({one['std']:.2f})")
+        for one in (figure, figure.get("second"))
+        if one
     )
+
+
+def published_name(plan):
+    """Return what the published figures are, such as "WA" or "WA / UA"."""
+    metrics = plan.published_metric.split(" / ")
+    return " / ".join(METRICS[metric] for metric in metrics)
 
 
 def format_table(table):
@@ -35,7 +43,7 @@ def format_table(table):
     plan = table.plan
     head = ["system", "runs", *METRICS.values()]
     if plan.published:
-        head.append(f"published {METRICS[plan.published_metric]}")
+        head.append(f"published {published_name(plan)}")
     lines = [head]
     for row in table.rows:
         total = len(row.runs) + len(row.missing)
