@@ -137,6 +137,11 @@ def floor_fold(hparams, run_opts):
     finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
+    if "cache" not in hparams:
+        raise BadInput(
+            f"{hparams['hparams_file']} is for fine-tuning and keeps no "
+            "features: give a file of a frozen encoder"
+        )
     if len(upstream_names(hparams["encoder_hub"])) > 1:
         raise BadInput(
             f"logistic regression takes one upstream, not "

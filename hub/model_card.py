@@ -6,6 +6,8 @@ import textwrap
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from modules.fbank import FBANK
+
 CITATION = """\
 @inproceedings{kakouros2023speech,
   title={Speech-based emotion recognition with self-supervised models using
@@ -241,6 +243,8 @@ def model_card(
         encoder_place=(
             "The encoder is in this folder (`encoder/`): no network is needed."
             if include_encoder
+            else "Nothing is downloaded: filter banks are computed."
+            if encoder == FBANK
             else "The encoder is downloaded from the Hub once, without code."
         )
         + f"\nIts digest is `{digest[:16]}`.",

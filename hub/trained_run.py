@@ -44,6 +44,11 @@ class Run:
         self.folder = _find_run(folder)
         self.settings = _read_json(self.folder / "settings.json")
         self.results = _read_json(self.folder / "results.json")
+        if (self.folder / "encoder").is_dir():
+            raise BadInput(
+                f"{self.folder} is a fine-tuning: train a head on its encoder "
+                f"with --encoder_hub {self.folder / 'encoder'} and export that"
+            )
         inputs = _read_json(self.folder / "inputs.json")
         self.encoder_digest = inputs["encoder"]
         self.corpus = _find_corpus(self.folder, self.settings)

@@ -275,8 +275,8 @@ class FrozenEncoder(nn.Module):
                     folder, folder, freeze=True, output_all_hiddens=True
                 )
         # Weights may be stored in half precision.
-        self.wrapper = wrapper.float().requires_grad_(False)
-        _fix_weight_norm(self.wrapper)
+        self.wrapper = wrapper.float()
+        self._freeze()
         self.config = config
         self.layers, self.width = encoder_shape(config)
         self.masks_padding = (
@@ -285,6 +285,11 @@ class FrozenEncoder(nn.Module):
             and not getattr(config, "conv_pos_batch_norm", False)
         )
         self.eval()
+
+    def _freeze(self):
+        """Make all weights constant."""
+        self.wrapper.requires_grad_(False)
+        _fix_weight_norm(self.wrapper)
 
     def train(self, mode=True):
         """Stay in evaluation mode: frozen means frozen.
@@ -321,6 +326,13 @@ class FrozenEncoder(nn.Module):
         ValueError
             If an utterance is shorter than one frame.
         """
+        with torch.autocast(
+            wavs.device.type, self.dtype, enabled=self.dtype != torch.float32
+        ):
+            return self._encode(wavs, lengths)
+
+    def _encode(self, wavs, lengths=None):
+        """Encode in the precision and the mode that are set."""
         if lengths is None:
             lengths = torch.ones(len(wavs))
         samples = torch.round(lengths.cpu().double() * wavs.shape[1])
@@ -331,11 +343,8 @@ class FrozenEncoder(nn.Module):
                 f"an utterance of {min(samples)} samples is shorter than one "
                 "frame of the encoder"
             )
-        with torch.autocast(
-            wavs.device.type, self.dtype, enabled=self.dtype != torch.float32
-        ):
-            encode = self._whisper if self.is_whisper else self._wav2vec
-            hidden_states = encode(wavs.float(), samples, frames)
+        encode = self._whisper if self.is_whisper else self._wav2vec
+        hidden_states = encode(wavs.float(), samples, frames)
         return hidden_states, torch.tensor(frames, device=wavs.device)
 
     def _wav2vec(self, wavs, samples, frames):
@@ -367,10 +376,22 @@ class FrozenEncoder(nn.Module):
             counts = torch.tensor([len(wav) for wav in wavs])
             mask = torch.arange(batch.shape[1]) < counts[:, None]
             mask = mask.to(batch.device)
-        out = self.wrapper.model(
-            batch, attention_mask=mask, output_hidden_states=True
-        )
+        return self._run(self.wrapper.model, batch, attention_mask=mask)
+
+    def _run(self, model, *inputs, **options):
+        """Return all hidden states of a model, [layers, batch, ...]."""
+        out = model(*inputs, output_hidden_states=True, **options)
         return torch.stack(out.hidden_states)
+
+    def _run_whisper(self, mels, frames):
+        """Return the hidden states of windows, of which so many are kept."""
+        return self._run(self.wrapper.model.encoder, mels)
+
+    def _mels(self, windows):
+        """Return log-mel spectrograms of windows, [windows, bands, frames]."""
+        # Their floor is relative to the loudest point of what is passed in:
+        # one window at a time, never a batch.
+        return torch.cat([self.wrapper._get_mel(w[None]) for w in windows])
 
     def _whisper(self, wavs, samples, frames):
         """Encode in windows of 30 s and keep the utterance's own frames."""
@@ -379,16 +400,11 @@ class FrozenEncoder(nn.Module):
             for wav, count in zip(wavs, samples)
             for window in wav[:count].split(self.wrapper._n_samples)
         ]
-        # The log-mel floor is relative to the loudest point of what is passed
-        # in: one window at a time, never a batch.
-        mels = [self.wrapper._get_mel(window[None]) for window in windows]
-        states = self.wrapper.forward_encoder(torch.cat(mels))
+        mels = self._mels(windows)
+        counts = [self.count_frames(len(window)) for window in windows]
+        states = self._run_whisper(mels, counts)
         kept = torch.cat(
-            [
-                states[:, i, : self.count_frames(len(window))]
-                for i, window in enumerate(windows)
-            ],
-            dim=1,
+            [states[:, i, :count] for i, count in enumerate(counts)], dim=1
         )  # [layers, frames of all utterances, width]
         return torch.stack(
             [

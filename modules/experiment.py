@@ -24,6 +24,7 @@ from speechbrain.utils.run_opts import RunOptions
 from bad_input import BadInput
 from modules.batch import StoredUtterances
 from modules.encoder import PRECISIONS
+from modules.fbank import FBANK
 from modules.head import check_pooling
 from modules.results import (
     prediction_rows,
@@ -32,6 +33,8 @@ from modules.results import (
     write_rows,
     write_text,
 )
+from modules.spoken import SpokenUtterances
+from modules.upstream import open_upstream, upstream_names
 
 logger = get_logger(__name__)
 
@@ -101,6 +104,8 @@ def load_experiment(arguments):
         if key not in given:
             raise BadInput(f"{path} needs --{key}")
     hparams = ADDED | load_hyperpyyaml(text, overrides)
+    # Of fine-tuning, --precision decides.
+    hparams.setdefault("encoder_precision", "fp32")
     check_settings(hparams)
     if hparams["encoder_precision"] == "auto":
         device = torch.device(run_opts["device"] or infer_device())
@@ -126,10 +131,15 @@ def check_settings(hparams):
             f"test_fold {hparams['test_fold']} does not exist: choose one of "
             f"{', '.join(map(str, folds))}"
         )
-    for key in ("channel_dropout", "label_smoothing"):
+    shares = ["channel_dropout", "label_smoothing"]
+    if "cache" not in hparams:
+        shares += ["layerdrop", "mask_time", "mask_channels"]
+    for key in shares:
         value = hparams[key]
         if not isinstance(value, int | float) or not 0 <= value < 1:
             raise BadInput(f"{key} must be a number in [0, 1), not {value}")
+    if "cache" not in hparams:
+        _check_fine_tuning(hparams)
     for key in (
         "attention_heads",
         "projection_size",
@@ -162,6 +172,26 @@ def check_settings(hparams):
         raise BadInput(f"seed must be an integer, not {hparams['seed']}")
     if not isinstance(hparams["lr"], float) or not hparams["lr"] > 0:
         raise BadInput(f"lr must be a positive number, not {hparams['lr']}")
+
+
+def _check_fine_tuning(hparams):
+    """Refuse what only fine-tuning has."""
+    if hparams["layers_used"] not in ("last", "all"):
+        raise BadInput(
+            f"layers_used '{hparams['layers_used']}' is unknown: choose last "
+            "or all"
+        )
+    if not isinstance(hparams["gradient_checkpointing"], bool):
+        raise BadInput("gradient_checkpointing must be true or false")
+    rate = hparams["encoder_lr"]
+    if not isinstance(rate, float) or not rate > 0:
+        raise BadInput(f"encoder_lr must be a positive number, not {rate}")
+    names = upstream_names(hparams["encoder_hub"])
+    if len(names) > 1 or names == [FBANK]:
+        raise BadInput(
+            f"encoder_hub {hparams['encoder_hub']} cannot be fine-tuned: give "
+            "one pretrained encoder"
+        )
 
 
 def settings(hparams):
@@ -305,15 +335,24 @@ def prepare_run(hparams, run_opts):
     labels : list of str
         Names of the classes, in the order of their indices.
     cache : modules.feature_cache.FeatureCache
-        Holds the features of every recording.
+        Holds the features of every recording; None in fine-tuning, where the
+        hyperparameter file names no cache.
     datasets : dict
-        From `make_datasets`.
+        From `make_datasets`; in fine-tuning `modules.spoken.SpokenUtterances`.
     """
     manifests = read_manifests(hparams)
     label_encoder = make_label_encoder(hparams, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
     precision = hparams["encoder_precision"]
-    cache = hparams["cache"](precision=precision)
+    fine_tuning = "cache" not in hparams
+    if fine_tuning:
+        upstream = open_upstream(
+            hparams["encoder_hub"], hparams["encoder_revision"]
+        )
+        digest = upstream.digest(precision)
+    else:
+        cache = hparams["cache"](precision=precision)
+        digest = cache.identity["encoder_digest"]
     # A checkpoint must not go on with other recordings or another encoder.
     inputs = {
         "recordings": hashlib.sha256(
@@ -325,11 +364,17 @@ def prepare_run(hparams, run_opts):
                 ]
             ).encode()
         ).hexdigest(),
-        "encoder": cache.identity["encoder_digest"],
+        "encoder": digest,
     }
     record = pathlib.Path(hparams["output_folder"]) / "inputs.json"
     _same_as_before(record, inputs)
     _record(record, inputs)
+    if fine_tuning:
+        datasets = {
+            split: SpokenUtterances(entries, label_encoder)
+            for split, entries in manifests.items()
+        }
+        return manifests, labels, None, datasets
 
     make_encoder = functools.partial(hparams["encoder"], precision=precision)
     recordings = {u: e for s in manifests.values() for u, e in s.items()}

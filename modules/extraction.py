@@ -124,11 +124,27 @@ def _read_ahead(batches):
 
 
 def _read_batch(batch):
-    return [_read(entry) for entry in batch]
+    return [read_recording(entry) for entry in batch]
 
 
-def _read(entry):
-    """Read a recording, which must be the one that was looked at."""
+def read_recording(entry):
+    """Read a recording, which must be the one that was looked at.
+
+    Arguments
+    ---------
+    entry : dict
+        Of a manifest ("wav", "sha256").
+
+    Returns
+    -------
+    waveform : torch.Tensor
+        Mono, 16 kHz; [samples].
+
+    Raises
+    ------
+    BadInput
+        If it is gone or has changed.
+    """
     try:
         with open(entry["wav"], "rb") as file:
             content = file.read()

@@ -1,4 +1,4 @@
-"""One held-out fold: train the head, choose on dev, test once."""
+"""One held-out fold: train, choose on dev, test once."""
 
 import pathlib
 import time
@@ -14,6 +14,7 @@ from modules.experiment import (
     report,
     system_name,
 )
+from modules.fine_tuning import make_fine_tuning_brain, save_encoder
 from modules.results import accuracy, plot_layer_weights
 from modules.run_record import write_run_record
 
@@ -35,19 +36,11 @@ def train_fold(hparams, run_opts):
     manifests, labels, cache, datasets = prepare_run(hparams, run_opts)
 
     torch.manual_seed(hparams["seed"])
-    head = hparams["head"](
-        layers=cache.layers, width=cache.width, classes=len(labels)
-    )
-    brain = EmotionBrain(
-        modules={"head": head},
-        opt_class=hparams["optimizer"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=WholeCheckpointer(
-            hparams["save_folder"],
-            recoverables={"head": head, "counter": hparams["epoch_counter"]},
-        ),
-    )
+    if cache is None:
+        brain = make_fine_tuning_brain(hparams, run_opts, len(labels))
+        brain.check_memory(datasets["train"])
+    else:
+        brain = _make_head_brain(hparams, run_opts, cache, len(labels))
     loader = {
         "batch_size": hparams["batch_size"],
         "collate_fn": as_is,
@@ -71,11 +64,16 @@ def train_fold(hparams, run_opts):
             "averaged_epochs": brain.averaged,
         }
 
+    folder = pathlib.Path(hparams["output_folder"])
+    if cache is None:
+        encoder = brain.checkpointer.recoverables["encoder"]
+        run_on_main(save_encoder, args=[encoder, folder / "encoder"])
+    head = brain.checkpointer.recoverables["head"]
     layer_weights = head.layer_pooling.layer_weights().tolist()
     run_on_main(
         plot_layer_weights,
         args=[
-            pathlib.Path(hparams["output_folder"]) / "layer_weights.png",
+            folder / "layer_weights.png",
             layer_weights,
             f"{system_name(hparams)}, test fold {hparams['test_fold']}",
         ],
@@ -89,4 +87,21 @@ def train_fold(hparams, run_opts):
         dev_predictions,
         **chosen,
         layer_weights=layer_weights,
+    )
+
+
+def _make_head_brain(hparams, run_opts, cache, classes):
+    """Return a brain that trains the head alone."""
+    head = hparams["head"](
+        layers=cache.layers, width=cache.width, classes=classes
+    )
+    return EmotionBrain(
+        modules={"head": head},
+        opt_class=hparams["optimizer"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=WholeCheckpointer(
+            hparams["save_folder"],
+            recoverables={"head": head, "counter": hparams["epoch_counter"]},
+        ),
     )

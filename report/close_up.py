@@ -74,6 +74,7 @@ class Listener:
             hparams["pooling"] != "attentive_corr"
             or system.floor
             or system.fuses
+            or "cache" not in hparams  # fine-tuning keeps no features
         ):
             return None
         try:
