@@ -15,6 +15,7 @@ import warnings
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
 from speechbrain.integrations.huggingface.hubert import HuBERT
 from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 from speechbrain.integrations.huggingface.wavlm import WavLM
@@ -186,9 +187,27 @@ def encoder_digest(folder, precision="fp32"):
     return digest.hexdigest()
 
 
+def _lacks_decoder(folder):
+    """Tell a Whisper whose encoder alone was fine-tuned and kept."""
+    path = pathlib.Path(folder) / "model.safetensors"
+    if not path.exists():
+        return False
+    with safe_open(path, framework="pt") as weights:
+        return all(name.startswith("encoder.") for name in weights.keys())
+
+
 @contextlib.contextmanager
-def _quiet_loading():
-    """Hide a progress bar of one second and that frozen means frozen."""
+def _quiet_loading(all_of_it=False):
+    """Hide a progress bar of one second and that frozen means frozen.
+
+    Arguments
+    ---------
+    all_of_it : bool
+        Hide also what transformers says of weights that are not there.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    if all_of_it:
+        transformers_logging.set_verbosity_error()
     loggers = [
         logging.getLogger(f"speechbrain.integrations.huggingface.{name}")
         for name in ("huggingface", "whisper")
@@ -200,6 +219,7 @@ def _quiet_loading():
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         transformers_logging.enable_progress_bar()
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
@@ -260,7 +280,8 @@ class FrozenEncoder(nn.Module):
         folder = str(locate_encoder(encoder_hub, revision))
         config = read_config(folder)
         self.is_whisper = config.model_type == "whisper"
-        with _quiet_loading():
+        # Its decoder would be thrown away anyhow.
+        with _quiet_loading(self.is_whisper and _lacks_decoder(folder)):
             if self.is_whisper:
                 wrapper = Whisper(
                     folder,

@@ -39,6 +39,34 @@ def test_in_evaluation_it_is_the_frozen_one(family, layer_norm, encoder_folder):
         )
 
 
+@pytest.mark.parametrize(
+    "family, layer_norm",
+    [("wavlm", True), ("hubert", False), ("whisper", True)],
+)
+def test_saved_it_is_a_frozen_one(
+    family, layer_norm, encoder_folder, tmp_path, capfd
+):
+    encoder = TrainableEncoder(
+        encoder_folder(family, layer_norm), layers_used="all"
+    )
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    encoder.save(tmp_path / "encoder")
+    capfd.readouterr()
+    frozen = FrozenEncoder(tmp_path / "encoder")
+    said = capfd.readouterr()
+    assert "newly initialized" not in said.out + said.err, said
+    padded, lengths, _ = batch()
+    torch.testing.assert_close(
+        frozen(padded, lengths)[0],
+        encoder.eval()(padded, lengths)[0],
+        atol=1e-5,
+        rtol=1e-4,
+    )
+
+
 @FAMILIES
 def test_all_but_the_convolutions_gets_a_gradient(
     family, layer_norm, encoder_folder
