@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from speechbrain.utils.logger import get_logger
 
-from bad_input import one_sentence
+from bad_input import BadInput, one_sentence
 from modules.experiment import (
     load_experiment,
     open_output_folder,
@@ -138,6 +138,11 @@ def floor_fold(hparams, run_opts):
         return finished
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)
     train = pooled_features(datasets["train"])
+    if len(set(train[1].tolist())) < 2:
+        raise BadInput(
+            "the training utterances are all of one class: choose another "
+            "--seed or --dev_split, or give the corpus more of the others"
+        )
     dev = pooled_features(datasets["dev"])
     model, choice = choose_on_dev(train, dev)
     logger.info(f"chosen on dev: {choice}")

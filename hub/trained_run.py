@@ -57,9 +57,10 @@ class Run:
     def head_arguments(self):
         """Return the arguments that make this run's head."""
         known = inspect.signature(EmotionHead).parameters
+        layers, width = self.results["encoder_shape"]
         return {
-            "layers": len(self.weights["layer_pooling.scores"]),
-            "width": self.weights["projection.weight"].shape[1],
+            "layers": layers,
+            "width": width,
             "classes": len(self.labels),
         } | {key: self.settings[key] for key in known if key in self.settings}
 

@@ -24,7 +24,7 @@ from speechbrain.utils.run_opts import RunOptions
 from bad_input import BadInput
 from modules.batch import StoredUtterances
 from modules.encoder import PRECISIONS
-from modules.head import check_pooling
+from modules.head import LAYER_POOLINGS, check_pooling
 from modules.results import (
     prediction_rows,
     score,
@@ -117,6 +117,7 @@ def check_settings(hparams):
         Naming the key and what it may be.
     """
     check_pooling(hparams["pooling"])
+    check_linear(hparams)
     folds = list(range(1, hparams["number_of_folds"] + 1))
     if hparams["test_fold"] not in folds:
         raise BadInput(
@@ -124,7 +125,7 @@ def check_settings(hparams):
             f"{', '.join(map(str, folds))}"
         )
     for key in ("channel_dropout", "label_smoothing"):
-        value = hparams[key]
+        value = hparams.get(key, 0)
         if not isinstance(value, int | float) or not 0 <= value < 1:
             raise BadInput(f"{key} must be a number in [0, 1), not {value}")
     for key in (
@@ -133,7 +134,9 @@ def check_settings(hparams):
         "number_of_epochs",
         "batch_size",
     ):
-        value = hparams[key]
+        value = hparams.get(key)
+        if key not in hparams or (value is None and is_linear(hparams)):
+            continue
         if not isinstance(value, int) or value < 1:
             raise BadInput(f"{key} must be a positive integer, not {value}")
     if hparams["encoder_precision"] not in ("auto", *PRECISIONS):
@@ -145,8 +148,47 @@ def check_settings(hparams):
         raise BadInput("normalize_layers must be true or false")
     if not isinstance(hparams["seed"], int):
         raise BadInput(f"seed must be an integer, not {hparams['seed']}")
-    if not isinstance(hparams["lr"], float) or not hparams["lr"] > 0:
-        raise BadInput(f"lr must be a positive number, not {hparams['lr']}")
+    lr = hparams.get("lr", 1.0)
+    if not isinstance(lr, float) or not lr > 0:
+        raise BadInput(f"lr must be a positive number, not {lr}")
+
+
+def is_linear(hparams):
+    """Tell whether a classifier is all that is trained."""
+    return "linear_training" in hparams
+
+
+def check_linear(hparams):
+    """Refuse a head that has more to train than its file can.
+
+    Raises
+    ------
+    BadInput
+        Naming the key.
+    """
+    layer_pooling = hparams.get("layer_pooling", "sum")
+    if layer_pooling not in LAYER_POOLINGS:
+        raise BadInput(
+            f"layer_pooling '{layer_pooling}' is unknown: choose one of "
+            f"{', '.join(LAYER_POOLINGS)}"
+        )
+    if not is_linear(hparams):
+        return
+    needed = {"projection_size": None, "standardize": True}
+    for key, value in needed.items():
+        if hparams[key] is not value:
+            raise BadInput(
+                f"{key} {hparams[key]}: this file trains a classifier and "
+                "nothing else; projections and attention are trained by "
+                "hparams/corr_*.yaml"
+            )
+    if hparams["pooling"] == "attentive_corr":
+        raise BadInput(
+            "pooling attentive_corr has weights of its own, and this file "
+            "trains a classifier and nothing else: take hparams/corr_*.yaml"
+        )
+    if not isinstance(hparams["train_on_dev"], bool):
+        raise BadInput("train_on_dev must be true or false")
 
 
 def settings(hparams):
@@ -358,7 +400,7 @@ def report(hparams, manifests, labels, predictions, dev_predictions, **more):
         {"system": system_name(hparams)}
         | score(targets.tolist(), guesses.tolist(), labels)
         | {f"n_{split}": len(manifests[split]) for split in manifests}
-        | {key: hparams[key] for key in _REPORTED}
+        | {key: hparams.get(key) for key in _REPORTED}
         | more
     )
     folder = pathlib.Path(hparams["output_folder"])

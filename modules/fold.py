@@ -9,11 +9,13 @@ from speechbrain.utils.distributed import run_on_main
 from modules.batch import as_is
 from modules.brain import EmotionBrain, WholeCheckpointer
 from modules.experiment import (
+    is_linear,
     open_output_folder,
     prepare_run,
     report,
     system_name,
 )
+from modules.layer_pooling import LayerPooling
 from modules.results import plot_layer_weights
 from modules.run_record import write_run_record
 
@@ -38,6 +40,43 @@ def train_fold(hparams, run_opts):
     head = hparams["head"](
         layers=cache.layers, width=cache.width, classes=len(labels)
     )
+    train = train_linear if is_linear(hparams) else train_updates
+    predictions, dev_predictions, chosen = train(
+        hparams, run_opts, head, datasets
+    )
+    if isinstance(head.layer_pooling, LayerPooling):
+        chosen["layer_weights"] = head.layer_pooling.layer_weights().tolist()
+        run_on_main(
+            plot_layer_weights,
+            args=[
+                pathlib.Path(hparams["output_folder"]) / "layer_weights.png",
+                chosen["layer_weights"],
+                f"{system_name(hparams)}, test fold {hparams['test_fold']}",
+            ],
+        )
+    device = next(head.parameters()).device
+    run_on_main(write_run_record, args=[hparams, device, started])
+    return report(
+        hparams,
+        manifests,
+        labels,
+        predictions,
+        dev_predictions,
+        encoder_shape=[cache.layers, cache.width],
+        **chosen,
+    )
+
+
+def train_updates(hparams, run_opts, head, datasets):
+    """Train by gradient descent, test the epoch that was best on dev.
+
+    Returns
+    -------
+    predictions, dev_predictions : tuple
+        From `modules.brain.EmotionBrain.predict`.
+    chosen : dict
+        What results.json says of the choice.
+    """
     brain = EmotionBrain(
         modules={"head": head},
         opt_class=hparams["optimizer"],
@@ -61,24 +100,35 @@ def train_fold(hparams, run_opts):
     )
     dev_predictions = brain.predict(datasets["dev"], **loader)
     predictions = brain.predict(datasets["test"], **loader)
+    chosen = {
+        "best_epoch": brain.chosen["epoch"],
+        "dev_WA": brain.chosen["dev_WA"],
+    }
+    return predictions, dev_predictions, chosen
 
-    layer_weights = head.layer_pooling.layer_weights().tolist()
-    run_on_main(
-        plot_layer_weights,
-        args=[
-            pathlib.Path(hparams["output_folder"]) / "layer_weights.png",
-            layer_weights,
-            f"{system_name(hparams)}, test fold {hparams['test_fold']}",
-        ],
+
+def train_linear(hparams, run_opts, head, datasets):
+    """Find the classifier's one minimum; see `modules.linear_training`.
+
+    Returns
+    -------
+    predictions, dev_predictions, chosen
+        As `train_updates` returns.
+    """
+    brain = EmotionBrain(
+        modules={"head": head},
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=WholeCheckpointer(hparams["save_folder"], {"head": head}),
     )
-    run_on_main(write_run_record, args=[hparams, brain.device, started])
-    return report(
-        hparams,
-        manifests,
-        labels,
-        predictions,
-        dev_predictions,
-        best_epoch=brain.chosen["epoch"],
-        dev_WA=brain.chosen["dev_WA"],
-        layer_weights=layer_weights,
+    dev_predictions, chosen = hparams["linear_training"]().fit(
+        head, datasets["train"], datasets["dev"]
     )
+    brain.checkpointer.save_checkpoint(
+        meta={"epoch": 0, "dev_WA": chosen["dev_WA"]}
+    )
+    # One by one: layers side by side are wide.
+    predictions = brain.predict(
+        datasets["test"], batch_size=1, collate_fn=as_is
+    )
+    return predictions, dev_predictions, chosen

@@ -15,7 +15,11 @@ KEYS = {
     "title": ("a line of text", True),
     "hparams": ("a hyperparameter file, from the repository's folder", True),
     "settings": ("key: value for all systems", False),
-    "systems": ("a list of {name: ..., key: value, ...}", True),
+    "systems": (
+        "a list of {name: ..., key: value, ...}; hparams: among the keys "
+        "replaces the file above, and its settings",
+        True,
+    ),
     "grid": ("a list like systems; every system is run with each", False),
     "seeds": ("a list of integers", True),
     "floor": ("true or false: add logistic regression", False),
@@ -126,11 +130,12 @@ def read_experiment_file(path):
     _check_kind(path, given, "seeds", fine)
     if len(set(seeds)) < len(seeds):
         raise BadInput(f"{path}: a seed is there twice: give each once")
-    if not (ROOT / str(given["hparams"])).is_file():
-        raise BadInput(
-            f"{path}: hparams {given['hparams']} is no file: give "
-            f"{KEYS['hparams'][0]}"
-        )
+    for entry in (given, *given["systems"]):
+        if not (ROOT / str(entry.get("hparams", given["hparams"]))).is_file():
+            raise BadInput(
+                f"{path}: hparams {entry['hparams']} is no file: give "
+                f"{KEYS['hparams'][0]}"
+            )
     given["published"] = _read_published(path, given["published"])
     return given
 

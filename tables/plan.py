@@ -36,6 +36,8 @@ class System:
         Of the row, and of its folder.
     settings : dict
         What the experiment file sets: key -> value.
+    hparams_file : pathlib.Path
+        What it is run with.
     row, column : str
         Name among the systems, and among the grid ("" without one).
     folder : str
@@ -46,6 +48,7 @@ class System:
 
     name: str
     settings: dict
+    hparams_file: pathlib.Path
     row: str
     column: str
     folder: str
@@ -83,7 +86,7 @@ class Plan:
     file : pathlib.Path
         The file that was given.
     hparams_file : pathlib.Path
-        Base of every run.
+        Base of the runs whose system names no other.
     overrides : list of str
         From the command line, for every run.
     systems : list of System
@@ -140,7 +143,7 @@ class Plan:
         elif cell.system.folder != ".":
             own["system"] = cell.system.name
         return [
-            str(self.hparams_file),
+            str(cell.system.hparams_file),
             *self.overrides,
             *_as_options(own),
             "--noprogressbar",
@@ -195,13 +198,13 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
         # Where train.py would put them: folds that it trained are not again.
         system = hparams["system"]
         name = f"{file.stem}/{system}"
-        systems = [System(system, {}, system, "", ".")]
+        systems = [System(system, {}, file, system, "", ".")]
         experiment = {
             "title": f"{file.stem}, {system}",
             "seeds": [hparams["seed"]],
             "published": {},
         }
-    resolved, folds = _resolve(hparams_file, overrides, systems)
+    resolved, folds = _resolve(overrides, systems)
     plan = Plan(
         title=experiment["title"],
         file=file,
@@ -223,7 +226,9 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
 def _systems(experiment, given):
     """Return every system with every variation of the grid.
 
-    The command line takes precedence over the file's common settings.
+    The command line takes precedence over the file's common settings, which
+    are for the common hyperparameter file: a system with a file of its own
+    has none of them.
     """
     common = {k: v for k, v in experiment["settings"].items() if k not in given}
     grid = experiment["grid"] or [{"name": ""}]
@@ -231,8 +236,15 @@ def _systems(experiment, given):
     def make(row, column, values, floor=False):
         name = ", ".join(filter(None, [row, column]))
         folder = re.sub(r"[^\w.()-]+", "_", name)
-        values = {k: v for k, v in values.items() if k != "name"}
-        return System(name, common | values, row, column, folder, floor)
+        own_file = values.get("hparams")
+        settings = {} if own_file else common
+        settings = settings | {
+            key: value
+            for key, value in values.items()
+            if key not in ("name", "hparams")
+        }
+        hparams_file = ROOT / (own_file or experiment["hparams"])
+        return System(name, settings, hparams_file, row, column, folder, floor)
 
     systems = [
         make(own["name"], variation["name"], own | variation)
@@ -286,12 +298,16 @@ def _check_overrides(file, overrides, experiment):
             )
 
 
-def _resolve(hparams_file, overrides, systems):
+def _resolve(overrides, systems):
     """Load every system once: all mistakes show before any work starts."""
     resolved, folds = {}, []
     for system in systems:
         hparams, run_opts = load_experiment(
-            [str(hparams_file), *overrides, *_as_options(system.settings)]
+            [
+                str(system.hparams_file),
+                *overrides,
+                *_as_options(system.settings),
+            ]
         )
         folds = list(range(1, hparams["number_of_folds"] + 1))
         values = {
