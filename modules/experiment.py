@@ -273,6 +273,25 @@ def read_manifests(hparams):
     return manifests
 
 
+def check_soft_labels(field, manifests):
+    """Refuse soft labels that the corpus does not have, before encoding.
+
+    Raises
+    ------
+    BadInput
+        Naming a recording.
+    """
+    for entries in manifests.values() if field else []:
+        for entry in entries.values():
+            share = entry.get(field)
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise BadInput(
+                    f"soft_labels: {field} is not known of {entry['wav']}, or "
+                    "is no share of 0 to 1: leave soft_labels empty for this "
+                    "corpus"
+                )
+
+
 def make_label_encoder(hparams, manifests):
     """Return the encoder of the labels, in alphabetical order.
 
@@ -336,6 +355,7 @@ def prepare_run(hparams, run_opts):
         From `make_datasets`.
     """
     manifests = read_manifests(hparams)
+    check_soft_labels(hparams.get("soft_labels"), manifests)
     label_encoder = make_label_encoder(hparams, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
     precision = hparams["encoder_precision"]

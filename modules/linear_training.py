@@ -12,12 +12,10 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from speechbrain.utils.logger import get_logger
 
-from bad_input import BadInput
-
 logger = get_logger(__name__)
 
 # The squares of the weights cost 1 / (2 * strength) beside the summed loss.
-STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 PARTS = 5
 
 
@@ -94,24 +92,13 @@ class LinearTraining:
             share = torch.ones(len(labels), 1, dtype=torch.float64)
         else:
             share = torch.tensor(
-                [[_share(entry, self.soft_labels)] for entry in entries],
+                [[entry[self.soft_labels]] for entry in entries],
                 dtype=torch.float64,
             )
         others = (1 - certain) / max(classes - 1, 1)
         targets = share * certain + (1 - share) * others
         smoothing = self.label_smoothing
         return (1 - smoothing) * targets + smoothing / classes
-
-
-def _share(entry, field):
-    """Return the share of listeners who agreed with a label."""
-    try:
-        return float(entry[field])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise BadInput(
-            f"soft_labels: {field} is not known of {entry['wav']}: leave "
-            "soft_labels empty for this corpus"
-        ) from problem
 
 
 @torch.no_grad()
@@ -179,23 +166,22 @@ def choose_strength(inputs, targets, labels, speakers):
             "regularisation is not fitted to this corpus"
         )
         return STRENGTHS[len(STRENGTHS) // 2]
-    means = []
-    for strength in STRENGTHS:
-        heard = []
-        for kept, left in parts:
-            weights, bias = fit_classifier(
-                inputs[kept], targets[kept], strength
-            )
-            scores = inputs[left] @ weights.T + bias
-            # A class that only the left-out part has says nothing.
-            known = torch.isin(labels[left], labels[kept])
-            heard.append(
-                torch.log_softmax(scores, dim=1)[known]
-                .gather(1, labels[left][known, None])
+    heard = []
+    for kept, left in parts:
+        # A class that only the left-out part has says nothing.
+        left = left[torch.isin(labels[left], labels[kept])]
+        found, scores = None, []
+        for strength in STRENGTHS:
+            found = fit_classifier(inputs[kept], targets[kept], strength, found)
+            weights, bias = found
+            scores.append(
+                torch.log_softmax(inputs[left] @ weights.T + bias, dim=1)
+                .gather(1, labels[left, None])
                 .flatten()
             )
-        means.append(torch.cat(heard).mean().item())
-    return STRENGTHS[max(range(len(means)), key=lambda i: (means[i], -i))]
+        heard.append(torch.stack(scores))
+    means = torch.cat(heard, dim=1).mean(dim=1).tolist()
+    return STRENGTHS[means.index(max(means))]
 
 
 def leave_out(labels, speakers):
@@ -237,7 +223,7 @@ def leave_out(labels, speakers):
         ]
 
 
-def fit_classifier(inputs, targets, strength):
+def fit_classifier(inputs, targets, strength, start=None):
     """Find the weights of multinomial logistic regression.
 
     Arguments
@@ -249,6 +235,8 @@ def fit_classifier(inputs, targets, strength):
     strength : float
         The squares of the weights cost 1 / (2 * strength) beside the
         summed loss.
+    start : tuple
+        Weights and bias to begin with; zero by default.
 
     Returns
     -------
@@ -258,8 +246,9 @@ def fit_classifier(inputs, targets, strength):
         fp64 [classes].
     """
     classes = targets.shape[1]
-    weights = inputs.new_zeros(classes, inputs.shape[1], requires_grad=True)
-    bias = inputs.new_zeros(classes, requires_grad=True)
+    shape = classes, inputs.shape[1]
+    start = start or (inputs.new_zeros(shape), inputs.new_zeros(classes))
+    weights, bias = (part.clone().requires_grad_() for part in start)
     optimizer = torch.optim.LBFGS(
         [weights, bias],
         max_iter=1000,

@@ -58,6 +58,8 @@ def test_exported_model_says_what_training_said(finished, tmp_path):
     folder, said = finished
     target = tmp_path / "exported"
     export.main([str(folder), str(target), "--include_encoder"])
+    card = (target / "README.md").read_text()
+    assert "`mean` pooling of every layer" in " ".join(card.split())
     model = load_foreign(target)
     entries = json.loads((folder / "manifests/test.json").read_text())
     root = json.loads((folder / "settings.json").read_text())["data_folder"]

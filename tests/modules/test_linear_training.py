@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from bad_input import BadInput
 from modules.head import EmotionHead
 from modules.linear_training import (
     STRENGTHS,
@@ -66,8 +65,6 @@ def test_soft_targets_and_smoothing_by_hand():
     targets = training.make_targets(torch.tensor([0, 2]), 3, entries)
     expected = [[0.8, 0.1, 0.1], [0.17, 0.17, 0.66]]
     np.testing.assert_allclose(targets.numpy(), expected)
-    with pytest.raises(BadInput, match="recognised is not known of c.wav"):
-        training.make_targets(torch.tensor([0]), 3, [{"wav": "c.wav"}])
 
 
 def test_speakers_are_left_out_whole():
@@ -92,7 +89,7 @@ def test_a_class_of_one_speaker_or_one_utterance():
     assert leave_out(labels, speakers) == []
     inputs = torch.randn(7, 3).double()
     strength = choose_strength(inputs, one_hot(labels, 2), labels, speakers)
-    assert strength == STRENGTHS[2]
+    assert strength == STRENGTHS[len(STRENGTHS) // 2]
 
 
 def test_what_speakers_agree_on_is_trusted_and_noise_is_not():
