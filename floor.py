@@ -149,6 +149,11 @@ def floor_fold(hparams, run_opts):
         )
     manifests, labels, _, datasets = prepare_run(hparams, run_opts)
     train = pooled_features(datasets["train"])
+    if len(set(train[1].tolist())) < 2:
+        raise BadInput(
+            "the training utterances are all of one class: choose another "
+            "--seed or --dev_split, or give the corpus more of the others"
+        )
     dev = pooled_features(datasets["dev"])
     model, choice = choose_on_dev(train, dev)
     logger.info(f"chosen on dev: {choice}")

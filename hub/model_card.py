@@ -85,8 +85,8 @@ CARD = """\
 # {name}
 
 Speech emotion recognition: {classes}. A frozen encoder,
-{encoder}{at_revision}, and on its hidden states a trained head: weighted
-layers, projection, `{pooling}` pooling, linear classifier. {ensemble}
+{encoder}{at_revision}, and on its hidden states a trained head: {head}, linear
+classifier. {ensemble}
 Trained on {corpus} ({nature}) with a
 [SpeechBrain](https://speechbrain.github.io) recipe.
 
@@ -222,7 +222,7 @@ def model_card(
             else encoder
         ),
         at_revision=f" at revision `{revision}`" if revision else "",
-        pooling=runs[0].settings["pooling"],
+        head=_head(runs[0].settings),
         ensemble=(
             ""
             if one
@@ -284,6 +284,14 @@ def _wrap(text):
             paragraph.append(line.strip())
     close()
     return "\n".join(lines) + "\n"
+
+
+def _head(settings):
+    """Say what is between hidden states and classifier."""
+    pooling = f"`{settings['pooling']}` pooling"
+    if settings.get("layer_pooling") == "stack":
+        return f"{pooling} of every layer, standardised"
+    return f"weighted layers, projection, {pooling}"
 
 
 def _mean(runs, key):

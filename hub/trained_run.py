@@ -63,14 +63,10 @@ class Run:
     def head_arguments(self):
         """Return the arguments that make this run's head."""
         known = inspect.signature(EmotionHead).parameters
-        layers = [
-            len(value)
-            for name, value in self.weights.items()
-            if name.startswith("layer_pooling.") and name.endswith("scores")
-        ]
+        layers, width = self.results["encoder_shape"]
         return {
-            "layers": layers if len(layers) > 1 else layers[0],
-            "width": self.weights["projection.weight"].shape[1],
+            "layers": layers,
+            "width": width,
             "classes": len(self.labels),
         } | {key: self.settings[key] for key in known if key in self.settings}
 

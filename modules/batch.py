@@ -51,6 +51,7 @@ class StoredUtterances(Dataset):
     """
 
     def __init__(self, entries, cache, label_encoder):
+        self.entries = entries
         self.ids = list(entries)
         self.recordings = [entry["sha256"] for entry in entries.values()]
         self.targets = torch.tensor(

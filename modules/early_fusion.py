@@ -6,8 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modules.layer_pooling import LayerPooling
-
 
 @dataclass
 class PaddedPair:
@@ -77,20 +75,23 @@ class PairPooling(nn.Module):
 
     Arguments
     ---------
-    layers : sequence of int
-        Number of hidden states of either.
-    normalize : bool
-        See `modules.layer_pooling.LayerPooling`.
+    first, second : torch.nn.Module
+        Layer pooling of either, such as `modules.layer_pooling.LayerPooling`.
     """
 
-    def __init__(self, layers, normalize=False):
+    def __init__(self, first, second):
         super().__init__()
-        self.first, self.second = (LayerPooling(n, normalize) for n in layers)
+        self.first, self.second = first, second
+
+    def channels(self, widths):
+        """Return how wide features are, of hidden states so wide."""
+        first, second = widths
+        return self.first.channels(first) + self.second.channels(second)
 
     def layer_weights(self):
-        """Return the weights of all layers, half for either upstream."""
+        """Return the weights of all layers, half for either; or None."""
         weights = [self.first.layer_weights(), self.second.layer_weights()]
-        return torch.cat(weights) / 2
+        return None if weights[0] is None else torch.cat(weights) / 2
 
     def forward(self, hidden_states):
         """Sum the layers of both.

@@ -251,8 +251,9 @@ class FrozenEncoder(nn.Module):
     - encoders with layer normalisation in their convolutions are masked,
       others (the base models, whose GroupNorm runs over time) see utterances
       of one length at a time and no padding;
-    - Whisper gets windows of 30 s, each with its own log-mel floor, of which
-      the utterance's frames are kept.
+    - Whisper gets windows of 30 s (or as long as it was fine-tuned with),
+      each with its own log-mel floor, of which the utterance's frames are
+      kept.
 
     Arguments
     ---------
@@ -412,10 +413,12 @@ class FrozenEncoder(nn.Module):
         """Return log-mel spectrograms of windows, [windows, bands, frames]."""
         # Their floor is relative to the loudest point of what is passed in:
         # one window at a time, never a batch.
-        return torch.cat([self.wrapper._get_mel(w[None]) for w in windows])
+        mels = torch.cat([self.wrapper._get_mel(w[None]) for w in windows])
+        # SpeechBrain pads all windows to 30 s.
+        return mels[..., : 2 * self.config.max_source_positions]
 
     def _whisper(self, wavs, samples, frames):
-        """Encode in windows of 30 s and keep the utterance's own frames."""
+        """Encode in windows and keep the utterance's own frames."""
         windows = [
             window
             for wav, count in zip(wavs, samples)

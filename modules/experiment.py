@@ -23,9 +23,6 @@ from speechbrain.utils.run_opts import RunOptions
 
 from bad_input import BadInput
 from modules.batch import StoredUtterances
-from modules.encoder import PRECISIONS
-from modules.fbank import FBANK
-from modules.head import check_pooling
 from modules.results import (
     prediction_rows,
     score,
@@ -33,16 +30,20 @@ from modules.results import (
     write_rows,
     write_text,
 )
+from modules.settings import (
+    ADDED,
+    check_settings,
+    check_soft_labels,
+    is_fine_tuning,
+    settings,
+)
 from modules.spoken import SpokenUtterances
-from modules.upstream import open_upstream, upstream_names
+from modules.upstream import open_upstream
 
 logger = get_logger(__name__)
 
 # A run may go on although its files have moved.
 _PLACES = ("_folder", "_file", "_log")
-
-# Keys that came later, and what runs without them did.
-ADDED = {"average_checkpoints": 1}
 
 _REPORTED = (
     "test_fold",
@@ -114,94 +115,6 @@ def load_experiment(arguments):
     hparams["hparams_file"] = path
     hparams["overrides"] = overrides
     return hparams, run_opts
-
-
-def check_settings(hparams):
-    """Refuse settings out of range, before any work starts.
-
-    Raises
-    ------
-    BadInput
-        Naming the key and what it may be.
-    """
-    check_pooling(hparams["pooling"])
-    folds = list(range(1, hparams["number_of_folds"] + 1))
-    if hparams["test_fold"] not in folds:
-        raise BadInput(
-            f"test_fold {hparams['test_fold']} does not exist: choose one of "
-            f"{', '.join(map(str, folds))}"
-        )
-    shares = ["channel_dropout", "label_smoothing"]
-    if "cache" not in hparams:
-        shares += ["layerdrop", "mask_time", "mask_channels"]
-    for key in shares:
-        value = hparams[key]
-        if not isinstance(value, int | float) or not 0 <= value < 1:
-            raise BadInput(f"{key} must be a number in [0, 1), not {value}")
-    if "cache" not in hparams:
-        _check_fine_tuning(hparams)
-    for key in (
-        "attention_heads",
-        "projection_size",
-        "number_of_epochs",
-        "batch_size",
-        "average_checkpoints",
-    ):
-        value = hparams[key]
-        if not isinstance(value, int) or value < 1:
-            raise BadInput(f"{key} must be a positive integer, not {value}")
-    if hparams["average_checkpoints"] > hparams["number_of_epochs"]:
-        raise BadInput(
-            f"average_checkpoints {hparams['average_checkpoints']} needs as "
-            f"many epochs and number_of_epochs is "
-            f"{hparams['number_of_epochs']}: train longer or average fewer"
-        )
-    channels = hparams.get("ecapa_channels", 8)
-    if not isinstance(channels, int) or channels < 1 or channels % 8:
-        raise BadInput(
-            f"ecapa_channels must be a positive multiple of 8, not {channels}"
-        )
-    if hparams["encoder_precision"] not in ("auto", *PRECISIONS):
-        raise BadInput(
-            f"encoder_precision '{hparams['encoder_precision']}' is unknown: "
-            f"choose one of auto, {', '.join(PRECISIONS)}"
-        )
-    if not isinstance(hparams["normalize_layers"], bool):
-        raise BadInput("normalize_layers must be true or false")
-    if not isinstance(hparams["seed"], int):
-        raise BadInput(f"seed must be an integer, not {hparams['seed']}")
-    if not isinstance(hparams["lr"], float) or not hparams["lr"] > 0:
-        raise BadInput(f"lr must be a positive number, not {hparams['lr']}")
-
-
-def _check_fine_tuning(hparams):
-    """Refuse what only fine-tuning has."""
-    if hparams["layers_used"] not in ("last", "all"):
-        raise BadInput(
-            f"layers_used '{hparams['layers_used']}' is unknown: choose last "
-            "or all"
-        )
-    if not isinstance(hparams["gradient_checkpointing"], bool):
-        raise BadInput("gradient_checkpointing must be true or false")
-    rate = hparams["encoder_lr"]
-    if not isinstance(rate, float) or not rate > 0:
-        raise BadInput(f"encoder_lr must be a positive number, not {rate}")
-    names = upstream_names(hparams["encoder_hub"])
-    if len(names) > 1 or names == [FBANK]:
-        raise BadInput(
-            f"encoder_hub {hparams['encoder_hub']} cannot be fine-tuned: give "
-            "one pretrained encoder"
-        )
-
-
-def settings(hparams):
-    """Return the plain values among the hyperparameters."""
-    return {
-        key: value
-        for key, value in hparams.items()
-        if isinstance(value, str | int | float | None)
-        and key not in ("hparams_file", "overrides", "__set_seed")
-    }
 
 
 def open_output_folder(hparams, run_opts):
@@ -335,17 +248,16 @@ def prepare_run(hparams, run_opts):
     labels : list of str
         Names of the classes, in the order of their indices.
     cache : modules.feature_cache.FeatureCache
-        Holds the features of every recording; None in fine-tuning, where the
-        hyperparameter file names no cache.
+        Holds the features of every recording; None in fine-tuning.
     datasets : dict
         From `make_datasets`; in fine-tuning `modules.spoken.SpokenUtterances`.
     """
     manifests = read_manifests(hparams)
+    check_soft_labels(hparams.get("soft_labels"), manifests)
     label_encoder = make_label_encoder(hparams, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
     precision = hparams["encoder_precision"]
-    fine_tuning = "cache" not in hparams
-    if fine_tuning:
+    if is_fine_tuning(hparams):
         upstream = open_upstream(
             hparams["encoder_hub"], hparams["encoder_revision"]
         )
@@ -369,7 +281,7 @@ def prepare_run(hparams, run_opts):
     record = pathlib.Path(hparams["output_folder"]) / "inputs.json"
     _same_as_before(record, inputs)
     _record(record, inputs)
-    if fine_tuning:
+    if is_fine_tuning(hparams):
         datasets = {
             split: SpokenUtterances(entries, label_encoder)
             for split, entries in manifests.items()
@@ -419,7 +331,7 @@ def report(hparams, manifests, labels, predictions, dev_predictions, **more):
         {"system": system_name(hparams)}
         | score(targets.tolist(), guesses.tolist(), labels)
         | {f"n_{split}": len(manifests[split]) for split in manifests}
-        | {key: hparams[key] for key in _REPORTED}
+        | {key: hparams.get(key) for key in _REPORTED}
         | more
     )
     folder = pathlib.Path(hparams["output_folder"])

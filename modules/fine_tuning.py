@@ -109,7 +109,7 @@ class FineTuningBrain(EmotionBrain):
             torch.cuda.empty_cache()
 
 
-def make_fine_tuning_brain(hparams, run_opts, classes):
+def make_fine_tuning_brain(hparams, run_opts, encoder, head):
     """Return a brain that trains encoder and head.
 
     Arguments
@@ -118,18 +118,14 @@ def make_fine_tuning_brain(hparams, run_opts, classes):
         From `modules.experiment.load_experiment`.
     run_opts : speechbrain.utils.run_opts.RunOptions
         From the same.
-    classes : int
-        Number of emotions.
+    encoder : modules.trainable_encoder.TrainableEncoder
+    head : modules.head.EmotionHead
 
     Raises
     ------
     BadInput
         If the disk has no room for its checkpoints.
     """
-    encoder = hparams["encoder"]()
-    head = hparams["head"](
-        layers=encoder.layers, width=encoder.width, classes=classes
-    )
     check_room(encoder, hparams)
     brain = FineTuningBrain(
         modules={"encoder": encoder, "head": head},

@@ -17,6 +17,7 @@ from modules.experiment import (
 from modules.fine_tuning import make_fine_tuning_brain, save_encoder
 from modules.results import accuracy, plot_layer_weights
 from modules.run_record import write_run_record
+from modules.settings import is_fine_tuning, is_linear
 
 
 def train_fold(hparams, run_opts):
@@ -34,19 +35,85 @@ def train_fold(hparams, run_opts):
     if finished:
         return finished
     manifests, labels, cache, datasets = prepare_run(hparams, run_opts)
+    folder = pathlib.Path(hparams["output_folder"])
 
     torch.manual_seed(hparams["seed"])
-    if cache is None:
-        brain = make_fine_tuning_brain(hparams, run_opts, len(labels))
+    upstream = hparams["encoder"]() if is_fine_tuning(hparams) else cache
+    shape = {"layers": upstream.layers, "width": upstream.width}
+    head = hparams["head"](**shape, classes=len(labels))
+    if is_fine_tuning(hparams):
+        brain = make_fine_tuning_brain(hparams, run_opts, upstream, head)
         brain.check_memory(datasets["train"])
+        trained = train_updates(brain, datasets)
+        run_on_main(save_encoder, args=[upstream, folder / "encoder"])
+    elif is_linear(hparams):
+        trained = train_linear(hparams, run_opts, head, datasets)
     else:
-        brain = _make_head_brain(hparams, run_opts, cache, len(labels))
-    loader = {
-        "batch_size": hparams["batch_size"],
-        "collate_fn": as_is,
-    }
+        brain = make_brain(
+            hparams, run_opts, head, counter=hparams["epoch_counter"]
+        )
+        trained = train_updates(brain, datasets)
+    predictions, dev_predictions, chosen = trained
+
+    weights = head.layer_pooling.layer_weights()
+    if weights is not None:
+        chosen["layer_weights"] = weights.tolist()
+        run_on_main(
+            plot_layer_weights,
+            args=[
+                folder / "layer_weights.png",
+                chosen["layer_weights"],
+                f"{system_name(hparams)}, test fold {hparams['test_fold']}",
+            ],
+        )
+    device = next(head.parameters()).device
+    run_on_main(write_run_record, args=[hparams, device, started])
+    return report(
+        hparams,
+        manifests,
+        labels,
+        predictions,
+        dev_predictions,
+        encoder_shape=list(shape.values()),
+        **chosen,
+    )
+
+
+def make_brain(hparams, run_opts, head, **recoverables):
+    """Return a brain that trains or tests a head alone.
+
+    Its checkpoints hold the head and the other ``recoverables``.
+    """
+    return EmotionBrain(
+        modules={"head": head},
+        opt_class=hparams.get("optimizer"),
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=WholeCheckpointer(
+            hparams["save_folder"], {"head": head, **recoverables}
+        ),
+    )
+
+
+def train_updates(brain, datasets):
+    """Train by gradient descent, test the epochs that were best on dev.
+
+    Arguments
+    ---------
+    brain : modules.brain.EmotionBrain
+    datasets : dict
+        From `modules.experiment.prepare_run`.
+
+    Returns
+    -------
+    predictions, dev_predictions : tuple
+        From `modules.brain.EmotionBrain.predict`.
+    chosen : dict
+        What results.json says of the choice.
+    """
+    loader = {"batch_size": brain.hparams.batch_size, "collate_fn": as_is}
     brain.fit(
-        hparams["epoch_counter"],
+        brain.hparams.epoch_counter,
         datasets["train"],
         datasets["dev"],
         train_loader_kwargs=loader | {"shuffle": True},
@@ -63,45 +130,26 @@ def train_fold(hparams, run_opts):
             "dev_WA": accuracy(dev_predictions),
             "averaged_epochs": brain.averaged,
         }
-
-    folder = pathlib.Path(hparams["output_folder"])
-    if cache is None:
-        encoder = brain.checkpointer.recoverables["encoder"]
-        run_on_main(save_encoder, args=[encoder, folder / "encoder"])
-    head = brain.checkpointer.recoverables["head"]
-    layer_weights = head.layer_pooling.layer_weights().tolist()
-    run_on_main(
-        plot_layer_weights,
-        args=[
-            folder / "layer_weights.png",
-            layer_weights,
-            f"{system_name(hparams)}, test fold {hparams['test_fold']}",
-        ],
-    )
-    run_on_main(write_run_record, args=[hparams, brain.device, started])
-    return report(
-        hparams,
-        manifests,
-        labels,
-        predictions,
-        dev_predictions,
-        **chosen,
-        layer_weights=layer_weights,
-    )
+    return predictions, dev_predictions, chosen
 
 
-def _make_head_brain(hparams, run_opts, cache, classes):
-    """Return a brain that trains the head alone."""
-    head = hparams["head"](
-        layers=cache.layers, width=cache.width, classes=classes
+def train_linear(hparams, run_opts, head, datasets):
+    """Find the classifier's one minimum; see `modules.linear_training`.
+
+    Returns
+    -------
+    predictions, dev_predictions, chosen
+        As `train_updates` returns.
+    """
+    brain = make_brain(hparams, run_opts, head)
+    dev_predictions, chosen = hparams["linear_training"]().fit(
+        head, datasets["train"], datasets["dev"]
     )
-    return EmotionBrain(
-        modules={"head": head},
-        opt_class=hparams["optimizer"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=WholeCheckpointer(
-            hparams["save_folder"],
-            recoverables={"head": head, "counter": hparams["epoch_counter"]},
-        ),
+    brain.checkpointer.save_checkpoint(
+        meta={"epoch": 0, "dev_WA": chosen["dev_WA"]}
     )
+    # One by one: layers side by side are wide.
+    predictions = brain.predict(
+        datasets["test"], batch_size=1, collate_fn=as_is
+    )
+    return predictions, dev_predictions, chosen

@@ -6,8 +6,10 @@ from torch import nn
 from bad_input import BadInput
 from modules.early_fusion import PairPooling
 from modules.ecapa import POOLINGS
-from modules.layer_pooling import LayerPooling
+from modules.layer_pooling import LayerPooling, LayerStack
 from modules.pooling import ChannelDropout
+
+LAYER_POOLINGS = {"sum": LayerPooling, "stack": LayerStack}
 
 # Utterances pooled together on a CPU.
 _LIKE_LENGTHS = 4
@@ -28,20 +30,52 @@ def check_pooling(pooling):
         )
 
 
+class Standardization(nn.Module):
+    """Give each value of an embedding mean 0 and the same small variance.
+
+    All values together have variance 1, whatever their number: what a
+    classifier's weights cost then depends on no encoder's width.
+
+    Arguments
+    ---------
+    size : int
+        Number of values.
+    """
+
+    def __init__(self, size):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def fit(self, embeddings):
+        """Take mean and deviation from training embeddings [n, size]."""
+        self.mean.copy_(embeddings.mean(dim=0))
+        deviation = embeddings.std(dim=0, correction=0)
+        # A value that never changes in training says nothing in a test.
+        constant = deviation < 1e-6 * embeddings.abs().amax(dim=0).clamp(min=1)
+        deviation = deviation * embeddings.shape[1] ** 0.5
+        self.scale.copy_((1 / deviation).masked_fill(constant, 0.0))
+
+    def forward(self, embeddings):
+        """Return standardised embeddings [batch, size]."""
+        return (embeddings - self.mean) * self.scale
+
+
 class EmotionHead(nn.Module):
     """Layer pooling, projection, channel dropout, pooling, linear classifier.
 
     Arguments
     ---------
     layers : int
-        Number of hidden states of the encoder; a pair for two encoders, see
+        Number of hidden states of the encoder; of two encoders a pair, see
         `modules.early_fusion`.
     width : int
-        Width of a hidden state; of two encoders a pair, or both together.
+        Width of a hidden state; of two encoders a pair.
     classes : int
         Number of emotions.
     projection_size : int
-        Number of channels after the projection (d in the paper).
+        Number of channels after the projection (d in the paper); None: there
+        is none.
     pooling : str
         A key of `modules.pooling.POOLINGS`.
     attention_heads : int
@@ -50,6 +84,12 @@ class EmotionHead(nn.Module):
         Probability to drop a channel while training (p_d in the paper).
     normalize_layers : bool
         See `modules.layer_pooling.LayerPooling`.
+    layer_pooling : str
+        "sum": weighted, as in the paper; "stack": side by side, see
+        `modules.layer_pooling.LayerStack`.
+    standardize : bool
+        Standardise embeddings before the classifier, by what
+        `modules.linear_training` finds.
     ecapa_channels : int
         Of ECAPA-TDNN's convolutions, a multiple of 8; others have none.
 
@@ -75,6 +115,8 @@ class EmotionHead(nn.Module):
         attention_heads=4,
         channel_dropout=0.25,
         normalize_layers=False,
+        layer_pooling="sum",
+        standardize=False,
         ecapa_channels=512,
     ):
         super().__init__()
@@ -83,15 +125,25 @@ class EmotionHead(nn.Module):
             "attentive_corr": {"attention_heads": attention_heads},
             "ecapa_tdnn": {"channels": ecapa_channels},
         }.get(pooling, {})
+        make = LAYER_POOLINGS[layer_pooling]
         if isinstance(layers, int):
-            self.layer_pooling = LayerPooling(layers, normalize_layers)
+            self.layer_pooling = make(layers, normalize_layers)
         else:
-            self.layer_pooling = PairPooling(layers, normalize_layers)
-        width = width if isinstance(width, int) else sum(width)
-        self.projection = nn.Linear(width, projection_size)
+            self.layer_pooling = PairPooling(
+                *(make(count, normalize_layers) for count in layers)
+            )
+        channels = self.layer_pooling.channels(width)
+        self.projection = nn.Identity()
+        if projection_size is not None:
+            self.projection = nn.Linear(channels, projection_size)
+            channels = projection_size
         self.channel_dropout = ChannelDropout(channel_dropout)
-        self.pooling = POOLINGS[pooling](projection_size, **options)
-        self.classifier = nn.Linear(self.pooling.output_size, classes)
+        self.pooling = POOLINGS[pooling](channels, **options)
+        values = self.pooling.output_size
+        self.standardization = (
+            Standardization(values) if standardize else nn.Identity()
+        )
+        self.classifier = nn.Linear(values, classes)
 
     def project(self, hidden_states):
         """Sum the layers and project them, frame by frame.
@@ -105,7 +157,7 @@ class EmotionHead(nn.Module):
         Returns
         -------
         features : torch.Tensor
-            [..., projection_size].
+            [..., channels].
         """
         return self.projection(self.layer_pooling(hidden_states))
 
@@ -115,7 +167,7 @@ class EmotionHead(nn.Module):
         Arguments
         ---------
         features : torch.Tensor
-            From `project`; [batch, frames, projection_size].
+            From `project`; [batch, frames, channels].
         lengths : torch.Tensor
             Relative lengths, [batch].
 
@@ -132,7 +184,7 @@ class EmotionHead(nn.Module):
         Arguments
         ---------
         features : torch.Tensor
-            From `project`; [frames, projection_size].
+            From `project`; [frames, channels].
         frames : list of int
             Of each utterance.
 
@@ -156,7 +208,8 @@ class EmotionHead(nn.Module):
 
     def classify(self, embeddings):
         """Return log-probabilities [batch, classes] of embeddings."""
-        return torch.log_softmax(self.classifier(embeddings).float(), dim=1)
+        scores = self.classifier(self.standardization(embeddings))
+        return torch.log_softmax(scores.float(), dim=1)
 
     def forward(self, hidden_states, lengths=None):
         """Classify utterances.

@@ -1,11 +1,13 @@
-"""Weighted sum of the hidden states of all layers, weights learned.
+"""Hidden states of all layers become one sequence of frames.
 
-Source of the formula: Yang et al., "SUPERB: Speech processing Universal
+Either as their weighted sum, weights learned, or side by side. Source of the
+sum's formula: Yang et al., "SUPERB: Speech processing Universal
 PERformance Benchmark", Interspeech 2021 (arXiv 2105.01051), section 3.
 """
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 # Values of hidden states that are turned into fp32 at a time, 4 MB: they stay
 # in a processor's cache until they are summed, so that each stored byte comes
@@ -39,6 +41,10 @@ class LayerPooling(nn.Module):
         self.normalize = normalize
         self.scores = nn.Parameter(torch.zeros(layers))
 
+    def channels(self, width):
+        """Return how wide features are, of hidden states so wide."""
+        return width
+
     def layer_weights(self):
         """Return the weights of the layers, which sum to one; [layers]."""
         return torch.softmax(self.scores, dim=0)
@@ -70,6 +76,66 @@ class LayerPooling(nn.Module):
                 dim=-1, keepdim=True
             )
         return _sum_layers(weights, states)
+
+
+class LayerStack(nn.Module):
+    """Hidden states of all transformer layers side by side.
+
+    The first hidden state, which no transformer layer has seen, is left out
+    where there are others.
+
+    Arguments
+    ---------
+    layers : int
+        Number of hidden states (transformer layers plus one).
+    normalize : bool
+        See `LayerPooling`.
+
+    Example
+    -------
+    >>> LayerStack(layers=5)(torch.randn(5, 2, 7, 16)).shape
+    torch.Size([2, 7, 64])
+    """
+
+    def __init__(self, layers, normalize=False):
+        super().__init__()
+        self.first = 1 if layers > 1 else 0
+        self.layers = layers - self.first
+        self.normalize = normalize
+
+    def channels(self, width):
+        """Return how wide features are, of hidden states so wide."""
+        return self.layers * width
+
+    def layer_weights(self):
+        """Return None: nothing is weighted."""
+
+    def forward(self, hidden_states):
+        """Put the layers side by side.
+
+        Arguments
+        ---------
+        hidden_states : torch.Tensor or list
+            See `LayerPooling.forward`.
+
+        Returns
+        -------
+        features : torch.Tensor
+            As `LayerPooling.forward` returns, but wider:
+            [..., layers * width].
+        """
+        if isinstance(hidden_states, list):
+            return torch.cat(
+                [self._stack(states.float()) for states in hidden_states]
+            )
+        return self._stack(hidden_states.movedim(0, -2))
+
+    def _stack(self, states):
+        """Stack [..., layers, width]."""
+        states = states[..., self.first :, :]
+        if self.normalize:
+            states = F.layer_norm(states, states.shape[-1:])
+        return states.flatten(-2)
 
 
 def _sum_layers(weights, states):

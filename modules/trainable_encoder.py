@@ -5,12 +5,17 @@ here in evaluation. In training dropout, LayerDrop and SpecAugment are alive;
 all of them draw from torch's generator, so that a seed decides everything.
 """
 
+import json
 import pathlib
-import shutil
 
 import torch
 
+from bad_input import BadInput
+from modules.audio import SAMPLE_RATE
 from modules.encoder import FrozenEncoder, locate_encoder
+
+# Positions of Whisper in a second.
+_WHISPER_FRAMES = 50
 
 # Frames that SpecAugment hides at once, and channels.
 _SPAN = 10
@@ -64,11 +69,15 @@ class TrainableEncoder(FrozenEncoder):
         log-mel spectrogram.
     gradient_checkpointing : bool
         Compute activations anew in the backward pass: less memory, more time.
+    whisper_window : int
+        Seconds that Whisper hears at once; 30, as it was trained, if None.
+        Whatever an utterance lasts, a window is computed: short ones save
+        most of the time. Longer utterances are divided into windows.
 
     Raises
     ------
     BadInput
-        If the encoder cannot be had.
+        If the encoder cannot be had, or has no such window.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class TrainableEncoder(FrozenEncoder):
         mask_time=0.0,
         mask_channels=0.0,
         gradient_checkpointing=False,
+        whisper_window=None,
     ):
         super().__init__(encoder_hub, revision)
         self.source = locate_encoder(encoder_hub, revision)
@@ -91,6 +101,8 @@ class TrainableEncoder(FrozenEncoder):
         self.wrapper.requires_grad_(True)
         if self.is_whisper:
             model.encoder.layerdrop = layerdrop
+            if whisper_window is not None:
+                self._shorten(whisper_window)
             for name in ("conv1", "conv2", "embed_positions"):
                 getattr(model.encoder, name).requires_grad_(False)
         else:
@@ -107,6 +119,24 @@ class TrainableEncoder(FrozenEncoder):
         for index, layer in enumerate(self.transformer[0].layers):
             layer.register_forward_pre_hook(self._noting(index))
         self.train()
+
+    def _shorten(self, seconds):
+        """Let Whisper hear so many seconds at once."""
+        encoder = self.wrapper.model.encoder
+        positions = seconds * _WHISPER_FRAMES
+        if positions > encoder.max_source_positions:
+            raise BadInput(
+                f"whisper_window {seconds} is longer than the "
+                f"{encoder.max_source_positions // _WHISPER_FRAMES} s of "
+                f"{self.source}: lower it"
+            )
+        self.config.max_source_positions = positions
+        self.wrapper.model.config.max_source_positions = positions
+        encoder.max_source_positions = positions
+        encoder.embed_positions = torch.nn.Embedding.from_pretrained(
+            encoder.embed_positions.weight[:positions].detach().clone()
+        )
+        self.wrapper._n_samples = seconds * SAMPLE_RATE
 
     def _freeze(self):
         """Freeze nothing: what is frozen is said above."""
@@ -204,4 +234,13 @@ class TrainableEncoder(FrozenEncoder):
         folder = pathlib.Path(folder)
         self.wrapper.model.save_pretrained(folder)
         name = "preprocessor_config.json"
-        shutil.copyfile(self.source / name, folder / name)
+        preprocessor = json.loads((self.source / name).read_text())
+        if self.is_whisper:
+            samples = self.wrapper._n_samples
+            preprocessor |= {
+                "chunk_length": samples // SAMPLE_RATE,
+                "n_samples": samples,
+                "nb_max_frames": 2 * self.config.max_source_positions,
+            }
+        text = json.dumps(preprocessor, indent=2) + "\n"
+        (folder / name).write_text(text)

@@ -63,12 +63,15 @@ def run_cells(plan, jobs=1):
         dynamic_ncols=True,
     )
     failed = []
-    trained = [cell for cell in waiting if not cell.system.fuses]
     fused = [cell for cell in waiting if cell.system.fuses]
+    reading = [cell for cell in waiting if plan.reads_table(cell)]
+    first = [cell for cell in waiting if cell not in [*fused, *reading]]
     with bar:
-        _encode(plan, trained, context)
+        _encode(plan, first, context)
         for cell, problem in itertools.chain(
-            _run(plan, trained, jobs, context), _fuse(plan, fused)
+            _run(plan, first, jobs, context),
+            _run(plan, reading, jobs, context),
+            _fuse(plan, fused),
         ):
             bar.update()
             if problem:
@@ -98,9 +101,6 @@ def _encode(plan, cells, context):
     """
     by_encoder = {}
     for cell in cells:
-        # What this table fine-tunes is not there yet; its cells will encode.
-        if str(plan.output_folder) in _encoder(plan, cell)[0]:
-            continue
         by_encoder.setdefault(_encoder(plan, cell), []).append(cell)
     for own in by_encoder.values():
         for cell in own[:2]:

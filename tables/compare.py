@@ -34,22 +34,51 @@ def intervals(row, classes):
 
 
 def correctness(row):
-    """Return (speaker, utterance) -> share of seeds that were right."""
+    """Return (speaker, class, utterance) -> share of seeds that were right."""
     right = collections.defaultdict(list)
     for run in row.runs.values():
         test = run.test
-        for speaker, utterance, hit in zip(
-            test.speakers, test.utterances, test.right
-        ):
-            right[speaker, utterance].append(hit)
+        keys = zip(test.speakers, map(int, test.truth), test.utterances)
+        for key, hit in zip(keys, test.right):
+            right[key].append(hit)
     return {key: float(np.mean(hits)) for key, hits in right.items()}
+
+
+def speaker_scores(scores, common):
+    """Return the mean score of each speaker, and the mean over its classes.
+
+    Arguments
+    ---------
+    scores : dict
+        From `correctness`.
+    common : list of tuple
+        Keys that count.
+
+    Returns
+    -------
+    means : numpy.ndarray
+        WA and UA, [2, speakers].
+    """
+    speakers = collections.defaultdict(lambda: collections.defaultdict(list))
+    for key in common:
+        speakers[key[0]][key[1]].append(scores[key])
+    return np.array(
+        [
+            [
+                np.mean(list(itertools.chain(*classes.values()))),
+                np.mean([np.mean(hits) for hits in classes.values()]),
+            ]
+            for classes in speakers.values()
+        ]
+    ).T
 
 
 def compare(rows):
     """Compare every pair of rows on the utterances that all of them have.
 
-    Per speaker the difference of two rows' accuracies (over seeds averaged);
-    see `tables.statistics.paired_tests`.
+    Per speaker the difference of two rows' accuracies (over seeds averaged)
+    and of their mean recalls of the classes that this speaker has; see
+    `tables.statistics.paired_tests`.
 
     Arguments
     ---------
@@ -59,44 +88,48 @@ def compare(rows):
     Returns
     -------
     pairs : list of dict
-        ``first``, ``second`` (names), ``difference`` (of the mean accuracy
-        over speakers), ``interval`` (95%), ``p``, ``p_holm``, ``p_max``.
+        ``first``, ``second`` (names), and of WA ``difference`` (of the mean
+        over speakers), ``interval`` (95%), ``p``, ``p_holm``, ``p_max``;
+        ``UA``: a dict of the same.
     speakers, utterances : int
         How many were compared on.
     """
     scores = [correctness(row) for row in rows]
-    common = set.intersection(*map(set, scores)) if scores else set()
-    by_speaker = collections.defaultdict(list)
-    for speaker, utterance in sorted(common):
-        by_speaker[speaker].append((speaker, utterance))
+    common = sorted(set.intersection(*map(set, scores))) if scores else []
+    speakers = len({key[0] for key in common})
     if len(rows) < 2 or not common:
-        return [], len(by_speaker), len(common)
-    accuracy = np.array(
-        [
-            [np.mean([own[key] for key in keys]) for own in scores]
-            for keys in by_speaker.values()
-        ]
-    )  # [speakers, rows]
-    pairs = list(itertools.combinations(range(len(rows)), 2))
-    differences = np.stack(
-        [accuracy[:, i] - accuracy[:, j] for i, j in pairs], axis=1
-    )
-    tests = zip(*paired_tests(differences))
+        return [], speakers, len(common)
+    means = np.stack([speaker_scores(own, common) for own in scores])
+    indices = list(itertools.combinations(range(len(rows)), 2))
+    tested = [
+        _tested(
+            np.stack(
+                [means[i, k] - means[j, k] for i, j in indices], axis=1
+            )  # [speakers, pairs]
+        )
+        for k in range(2)
+    ]
     return (
         [
-            {
-                "first": rows[i].name,
-                "second": rows[j].name,
-                "difference": float(difference.mean()),
-                "interval": mean_interval(difference),
-                "p": float(p),
-                "p_holm": float(p_holm),
-                "p_max": float(p_max),
-            }
-            for (i, j), difference, (p, p_holm, p_max) in zip(
-                pairs, differences.T, tests
-            )
+            {"first": rows[i].name, "second": rows[j].name, **wa, "UA": ua}
+            for (i, j), wa, ua in zip(indices, *tested)
         ],
-        len(by_speaker),
+        speakers,
         len(common),
     )
+
+
+def _tested(differences):
+    """Return per pair what differences [speakers, pairs] say."""
+    return [
+        {
+            "difference": float(difference.mean()),
+            "interval": mean_interval(difference),
+            "p": float(p),
+            "p_holm": float(p_holm),
+            "p_max": float(p_max),
+        }
+        for difference, p, p_holm, p_max in zip(
+            differences.T, *paired_tests(differences)
+        )
+    ]

@@ -15,7 +15,11 @@ KEYS = {
     "title": ("a line of text", True),
     "hparams": ("a hyperparameter file, from the repository's folder", True),
     "settings": ("key: value for all systems", False),
-    "systems": ("a list of {name: ..., key: value, ...}", True),
+    "systems": (
+        "a list of {name: ..., key: value, ...}; hparams: among the keys "
+        "replaces the file above, and its settings",
+        True,
+    ),
     "late_fusion": ("a list of {name: ..., of: [system, system]}", False),
     "grid": ("a list like systems; every system is run with each", False),
     "seeds": ("a list of integers", True),

@@ -269,13 +269,22 @@ def fuse_systems(folders, output_folder):
         place = target / f"fold_{fold}" / f"seed_{seed}"
         fuse_runs([runs[fold, seed] for runs in found], place)
     first = next(iter(found[0].values()))
+    hparams_file = first / "hyperparams.yaml"
     return Plan(
         title=f"{FUSION} of {' and '.join(map(str, folders))}",
         file=target,
-        hparams_file=first / "hyperparams.yaml",
+        hparams_file=hparams_file,
         overrides=[],
         systems=[
-            System(FUSION, {}, FUSION, "", ".", fuses=tuple(map(str, folders)))
+            System(
+                FUSION,
+                {},
+                hparams_file,
+                FUSION,
+                "",
+                ".",
+                fuses=tuple(map(str, folders)),
+            )
         ],
         folds=sorted({fold for fold, _ in found[0]}),
         seeds=sorted({seed for _, seed in found[0]}),

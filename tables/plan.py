@@ -6,7 +6,8 @@ import pathlib
 import re
 
 from bad_input import BadInput
-from modules.experiment import load_experiment, settings
+from modules.experiment import load_experiment
+from modules.settings import settings
 from tables.experiment_file import ROOT, is_experiment, read_experiment_file
 
 # Given to every cell by the table itself.
@@ -22,6 +23,8 @@ FLOOR = "logistic_regression"
 # In the folder of a run: all it says, and why it has no results.
 LOG = "cell.log"
 FAILED = "failed.txt"
+# In a value of an experiment file: the folder of its table.
+TABLE = "<table>"
 # What the floor depends on among what a grid may vary.
 _FEATURES = ("encoder_hub", "encoder_revision", "cache_format", "dev_split")
 
@@ -36,25 +39,25 @@ class System:
         Of the row, and of its folder.
     settings : dict
         What the experiment file sets: key -> value.
+    hparams_file : pathlib.Path
+        What it is run with.
     row, column : str
         Name among the systems, and among the grid ("" without one).
     folder : str
         Under the table's.
     floor : bool
         Whether it is the logistic regression of floor.py.
-    hparams : str
-        Base of its runs, if it is not the table's.
     fuses : tuple of str
         Names of the systems that it is the late fusion of.
     """
 
     name: str
     settings: dict
+    hparams_file: pathlib.Path
     row: str
     column: str
     folder: str
     floor: bool = False
-    hparams: str = ""
     fuses: tuple = ()
 
 
@@ -89,7 +92,7 @@ class Plan:
     file : pathlib.Path
         The file that was given.
     hparams_file : pathlib.Path
-        Base of every run.
+        Base of the runs whose system names no other.
     overrides : list of str
         From the command line, for every run.
     systems : list of System
@@ -147,6 +150,13 @@ class Plan:
             == (name, cell.fold, cell.seed)
         ]
 
+    def reads_table(self, cell):
+        """Tell whether a cell reads what others of the table leave."""
+        return any(
+            str(self.output_folder) in str(value)
+            for value in cell.system.settings.values()
+        )
+
     def arguments(self, cell):
         """Return the command line of a cell, as train.py takes it."""
         own = cell.system.settings | {
@@ -159,16 +169,11 @@ class Plan:
         elif cell.system.folder != ".":
             own["system"] = cell.system.name
         return [
-            str(base_file(self.hparams_file, cell.system)),
+            str(cell.system.hparams_file),
             *self.overrides,
             *_as_options(own),
             "--noprogressbar",
         ]
-
-
-def base_file(hparams_file, system):
-    """Return the hyperparameter file of a system of a table."""
-    return ROOT / system.hparams if system.hparams else hparams_file
 
 
 def _as_options(values):
@@ -211,7 +216,8 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
         name = f"{file.resolve().parent.name}/{file.stem}"
         hparams_file = ROOT / experiment["hparams"]
         _check_overrides(file, overrides, experiment)
-        systems = _systems(experiment, _keys(overrides))
+        output_folder = output_folder or f"results/{name}"
+        systems = _systems(experiment, _keys(overrides), output_folder)
     else:
         _check_overrides(file, overrides, {})
         hparams_file = file
@@ -219,13 +225,13 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
         # Where train.py would put them: folds that it trained are not again.
         system = hparams["system"]
         name = f"{file.stem}/{system}"
-        systems = [System(system, {}, system, "", ".")]
+        systems = [System(system, {}, file, system, "", ".")]
         experiment = {
             "title": f"{file.stem}, {system}",
             "seeds": [hparams["seed"]],
             "published": {},
         }
-    resolved, folds = _resolve(hparams_file, overrides, systems)
+    resolved, folds = _resolve(overrides, systems)
     plan = Plan(
         title=experiment["title"],
         file=file,
@@ -244,10 +250,12 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
     return plan
 
 
-def _systems(experiment, given):
+def _systems(experiment, given, table):
     """Return every system with every variation of the grid.
 
-    The command line takes precedence over the file's common settings.
+    The command line takes precedence over the file's common settings, which
+    are for the common hyperparameter file: a system with a file of its own
+    has none of them.
     """
     common = {k: v for k, v in experiment["settings"].items() if k not in given}
     grid = experiment["grid"] or [{"name": ""}]
@@ -255,13 +263,21 @@ def _systems(experiment, given):
     def make(row, column, values, floor=False):
         name = ", ".join(filter(None, [row, column]))
         folder = re.sub(r"[^\w.()-]+", "_", name)
-        hparams = values.get("hparams", "")
-        values = {
-            k: v for k, v in values.items() if k not in ("name", "hparams")
+        own_file = values.get("hparams")
+        settings = {} if own_file else common
+        settings = settings | {
+            key: value
+            for key, value in values.items()
+            if key not in ("name", "hparams")
         }
-        return System(
-            name, common | values, row, column, folder, floor, hparams
-        )
+        settings = {
+            key: value.replace(TABLE, str(table))
+            if isinstance(value, str)
+            else value
+            for key, value in settings.items()
+        }
+        hparams_file = ROOT / (own_file or experiment["hparams"])
+        return System(name, settings, hparams_file, row, column, folder, floor)
 
     systems = [
         make(own["name"], variation["name"], own | variation)
@@ -320,16 +336,19 @@ def _check_overrides(file, overrides, experiment):
             )
 
 
-def _resolve(hparams_file, overrides, systems):
+def _resolve(overrides, systems):
     """Load every system once: all mistakes show before any work starts."""
     resolved, folds = {}, []
     for system in systems:
         if system.fuses:
             resolved[system.name] = {"late_fusion": " and ".join(system.fuses)}
             continue
-        file = base_file(hparams_file, system)
         hparams, run_opts = load_experiment(
-            [str(file), *overrides, *_as_options(system.settings)]
+            [
+                str(system.hparams_file),
+                *overrides,
+                *_as_options(system.settings),
+            ]
         )
         folds = list(range(1, hparams["number_of_folds"] + 1))
         values = {
@@ -337,10 +356,7 @@ def _resolve(hparams_file, overrides, systems):
             for key, value in settings(hparams).items()
             if not _NOT_OF_A_SYSTEM.fullmatch(key)
         }
-        values |= {"precision": run_opts["precision"]}
-        if system.hparams:
-            values["hparams"] = system.hparams
-        resolved[system.name] = values
+        resolved[system.name] = values | {"precision": run_opts["precision"]}
     return resolved, folds
 
 

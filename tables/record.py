@@ -3,8 +3,8 @@
 import json
 
 from bad_input import BadInput
-from modules.experiment import ADDED
 from modules.results import write_text
+from modules.settings import ADDED
 from tables.experiment_file import ROOT
 
 

@@ -92,10 +92,30 @@ def command(tone_corpus, encoder_folder, tmp_path_factory):
             "projection_size": 8,
         } | changes
         return [
-            str(ROOT / "hparams/own_corpus.yaml"),
+            str(ROOT / "hparams/corr_own_corpus.yaml"),
             *(f"--{key}={value}" for key, value in options.items()),
             "--noprogressbar",
             "--device=cpu",
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recommended_command(command):
+    """Return a function that gives the command line of own_corpus.yaml."""
+    of_updates = ("number_of_epochs", "batch_size", "projection_size")
+
+    def make(output_folder, **changes):
+        _, *options = command(output_folder, **changes)
+        return [
+            str(ROOT / "hparams/own_corpus.yaml"),
+            *(
+                option
+                for option in options
+                if option[2:].partition("=")[0] in changes
+                or not option[2:].startswith(of_updates)
+            ),
         ]
 
     return make
@@ -192,7 +212,7 @@ def table_command(command, tmp_path_factory):
         path = root / f"{len(list(root.iterdir()))}.yaml"
         experiment = {
             "title": "Tones & noise",
-            "hparams": "hparams/own_corpus.yaml",
+            "hparams": "hparams/corr_own_corpus.yaml",
             "settings": {"number_of_epochs": number_of_epochs},
             "systems": [
                 {"name": "s 0", "label_smoothing": 0.0},

@@ -224,6 +224,10 @@ def test_a_class_without_a_test_utterance_is_told(table, table_command, capsys):
         ({"systems": "mean"}, "systems must be a list"),
         ({"grid": [{"label_smoothing": 2}]}, "'None' cannot name one of grid"),
         ({"hparams": "hparams/no.yaml"}, "hparams hparams/no.yaml is no file"),
+        (
+            {"systems": [{"name": "a", "hparams": "hparams/no.yaml"}]},
+            "hparams hparams/no.yaml is no file",
+        ),
         ({"floor": "yes please"}, "floor must be true or false"),
         (
             {"published": {"source": "x", "metric": "WA", "figures": {"z": 1}}},
@@ -264,6 +268,31 @@ def test_bad_options_are_one_sentence(
     with pytest.raises(SystemExit):
         cross_validate.main(table_command(tmp_path / "out", option))
     assert words in capsys.readouterr().err
+
+
+def test_a_system_may_have_a_hyperparameter_file_of_its_own(tmp_path):
+    from tables.plan import read_plan
+
+    path = tmp_path / "table.yaml"
+    path.write_text(
+        """
+title: two files
+hparams: hparams/corr_own_corpus.yaml
+settings: {number_of_epochs: 3}
+systems:
+  - {name: trained, pooling: mean}
+  - {name: fitted, hparams: hparams/own_corpus.yaml, pooling: mean_std}
+seeds: [1]
+"""
+    )
+    plan = read_plan(path, ["--csv_file=/nowhere.csv"])
+    trained, fitted = (plan.arguments(plan.cells[i]) for i in (0, 5))
+    assert trained[0].endswith("hparams/corr_own_corpus.yaml")
+    assert "--number_of_epochs=3" in trained
+    assert fitted[0].endswith("hparams/own_corpus.yaml")
+    assert "--pooling=mean_std" in fitted
+    assert not any("number_of_epochs" in option for option in fitted)
+    assert plan.resolved["fitted"]["layer_pooling"] == "stack"
 
 
 def test_neither_kind_of_file(tmp_path, capsys):

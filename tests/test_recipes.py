@@ -1,4 +1,4 @@
-"""The paper's hparams files run on a tree in IEMOCAP's layout."""
+"""IEMOCAP's hparams files run on a tree in its layout."""
 
 import json
 import re
@@ -15,6 +15,8 @@ YAML_OF = {
     "wav2vec2": "corr_wav2vec2",
     "whisper": "corr_whisper",
 }
+SYSTEMS = [(YAML_OF[family], family, norm) for family, norm in ENCODERS]
+SYSTEMS.append(("recommended", "wavlm", True))
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +26,20 @@ def synthetic_iemocap(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("family, layer_norm", ENCODERS)
+@pytest.mark.parametrize("name, family, layer_norm", SYSTEMS)
 def test_train_on_a_tree_in_iemocaps_layout(
-    family, layer_norm, synthetic_iemocap, encoder_folder, tmp_path
+    name, family, layer_norm, synthetic_iemocap, encoder_folder, tmp_path
 ):
+    epochs = [] if name == "recommended" else ["--number_of_epochs=1"]
     train.main(
         [
-            str(ROOT / f"hparams/{YAML_OF[family]}.yaml"),
+            str(ROOT / f"hparams/{name}.yaml"),
             f"--data_folder={synthetic_iemocap}",
             f"--encoder_hub={encoder_folder(family, layer_norm)}",
             f"--output_folder={tmp_path / 'run'}",
             f"--cache_folder={tmp_path / 'cache'}",
             "--test_fold=2",
-            "--number_of_epochs=1",
+            *epochs,
             "--noprogressbar",
             "--device=cpu",
         ]

@@ -25,8 +25,13 @@ from modules.feature_cache import FeatureCache
 ROOT = pathlib.Path(__file__).parents[1]
 HPARAMS = sorted((ROOT / "hparams").glob("*.yaml"))
 KEYS = """data_folder output_folder cache_folder test_fold seed encoder_hub
-pooling channel_dropout attention_heads projection_size normalize_layers
-label_smoothing number_of_epochs batch_size lr""".split()
+pooling projection_size normalize_layers label_smoothing""".split()
+KEYS_OF_UPDATES = """channel_dropout attention_heads number_of_epochs batch_size
+lr""".split()
+KEYS_OF_RECOMMENDED = """layer_pooling standardize soft_labels
+train_on_dev""".split()
+PAPER = ["corr_hubert", "corr_wav2vec2", "corr_wavlm", "corr_whisper"]
+RECOMMENDED = ["emodb", "own_corpus", "recommended"]
 
 
 @pytest.fixture(scope="session")
@@ -302,7 +307,7 @@ def test_bad_settings_are_one_sentence(
 def test_a_missing_file_or_key_is_one_sentence(capsys):
     for arguments, words in (
         (["hparams/no_such.yaml"], "no_such.yaml cannot be read"),
-        ([str(ROOT / "hparams/emodb.yaml")], "needs --data_folder"),
+        ([str(ROOT / "hparams/corr_emodb.yaml")], "needs --data_folder"),
     ):
         with pytest.raises(SystemExit):
             train.main(arguments)
@@ -316,17 +321,30 @@ def test_lr_may_be_written_as_one_likes(command, tmp_path):
 @pytest.mark.parametrize("path", HPARAMS, ids=lambda path: path.stem)
 def test_every_yaml_has_the_keys(path):
     keys = re.findall(r"^(\w+):", path.read_text(), flags=re.MULTILINE)
-    needed = set(KEYS)
+    own = KEYS_OF_RECOMMENDED if path.stem in RECOMMENDED else KEYS_OF_UPDATES
+    needed = {*KEYS, *own}
     if path.stem.startswith("finetune"):
         needed -= {"cache_folder"}
     assert needed <= set(keys)
+
+
+def test_the_recommended_system_is_the_same_for_every_corpus():
+    texts = [
+        (ROOT / f"hparams/{name}.yaml").read_text() for name in RECOMMENDED
+    ]
+    systems = {
+        re.sub("(?m)^soft_labels: null.*$", "", text[text.index("# Head") :])
+        for text in texts
+    }
+    assert len(systems) == 1
+    assert all("\nsoft_labels: null" in text for text in texts)
 
 
 def test_yamls_of_the_paper_differ_in_the_encoder_alone():
     texts = [
         re.sub("(?m)^#.*\n|corr_[a-z0-9]+|^encoder_hub:.*\n", "", p.read_text())
         for p in HPARAMS
-        if p.stem.startswith("corr")
+        if p.stem in PAPER
     ]
     assert len(texts) == 4 and len(set(texts)) == 1
     for line in (

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from bad_input import BadInput
 from modules.ecapa import POOLINGS
-from modules.head import EmotionHead
+from modules.head import EmotionHead, Standardization
 from modules.stored_states import StoredStates
 
 
@@ -15,23 +15,33 @@ def store(states):
     return StoredStates.from_hidden_states(states.movedim(0, 1), torch.float32)
 
 
+LAYERS = [
+    {"projection_size": 6, "layer_pooling": "sum"},
+    {"projection_size": 6, "layer_pooling": "stack"},
+    {"projection_size": None, "layer_pooling": "stack", "standardize": True},
+]
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("layers", LAYERS)
 @settings(deadline=None, max_examples=10)
 @given(
     frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     seed=st.integers(0, 1000),
 )
-def test_stored_equals_padded_equals_alone(pooling, normalize, frames, seed):
+def test_stored_equals_padded_equals_alone(
+    pooling, normalize, layers, frames, seed
+):
     torch.manual_seed(seed)
     head = EmotionHead(
         3,
         8,
         4,
-        projection_size=6,
         pooling=pooling,
         normalize_layers=normalize,
         ecapa_channels=8,
+        **layers,
     ).eval()
     states = [torch.randn(3, count, 8) for count in frames]
     stored = head([store(utterance) for utterance in states])
@@ -82,3 +92,18 @@ def test_sizes_at_the_scale_of_the_paper():
 def test_unknown_pooling_is_refused_with_the_choices():
     with pytest.raises(BadInput, match="mean, mean_std, corr, attentive_corr"):
         EmotionHead(3, 8, 4, pooling="max")
+
+
+def test_standardisation_gives_all_values_together_variance_one():
+    torch.manual_seed(0)
+    embeddings = 3 + torch.randn(50, 4) * torch.tensor([1.0, 10.0, 0.1, 0.0])
+    standardization = Standardization(4)
+    standardization.fit(embeddings)
+    out = standardization(embeddings)
+    torch.testing.assert_close(
+        out.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0
+    )
+    deviations = out.std(dim=0, correction=0)
+    torch.testing.assert_close(deviations[:3], torch.full((3,), 0.5))
+    # What was constant in training stays out, whatever a test brings.
+    assert standardization(torch.full((1, 4), 99.0))[0, 3] == 0

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from modules import layer_pooling
-from modules.layer_pooling import LayerPooling
+from modules.layer_pooling import LayerPooling, LayerStack
 from modules.stored_states import FORMATS, StoredStates
 
 
@@ -81,3 +81,29 @@ def test_other_devices_sum_all_utterances_at_once(monkeypatch):
     joined = StoredStates.join(stored)
     module = LayerPooling(3, normalize=True)
     torch.testing.assert_close(module([joined]), module(stored))
+
+
+@pytest.mark.parametrize("layers, kept", [(4, [1, 2, 3]), (1, [0])])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_stack_holds_the_transformers_layers_in_order(
+    layers, kept, normalize
+):
+    torch.manual_seed(0)
+    states = 3 + 5 * torch.randn(layers, 2, 6, 16)
+    stacked = LayerStack(layers, normalize)(states)
+    assert stacked.shape == (2, 6, len(kept) * 16)
+    for part, layer in zip(stacked.split(16, dim=-1), kept):
+        expected = states[layer]
+        if normalize:
+            expected = expected - expected.mean(dim=-1, keepdim=True)
+            deviation = expected.square().mean(dim=-1, keepdim=True).sqrt()
+            expected = expected / deviation
+        torch.testing.assert_close(part, expected, atol=1e-5, rtol=1e-4)
+    stored = [
+        StoredStates.from_hidden_states(
+            states[:, i].movedim(0, 1), torch.float32
+        )
+        for i in range(2)
+    ]
+    packed = LayerStack(layers, normalize)(stored)
+    torch.testing.assert_close(packed, stacked.flatten(0, 1))

@@ -1,0 +1,165 @@
+"""The linear classifier's minimum, and what it may not see."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from modules.head import EmotionHead
+from modules.linear_training import (
+    STRENGTHS,
+    LinearTraining,
+    choose_strength,
+    fit_classifier,
+    leave_out,
+    rotate,
+)
+from modules.stored_states import StoredStates
+
+
+def one_hot(labels, classes):
+    return torch.nn.functional.one_hot(labels, classes).double()
+
+
+def problem(count=60, size=20, classes=3, noise=1.0, seed=0):
+    """Return inputs [count, size] and labels that depend on them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    centres = torch.randn(classes, size, generator=generator)
+    inputs = centres[labels] + noise * torch.randn(
+        count, size, generator=generator
+    )
+    return inputs.double() / size**0.5, labels
+
+
+@pytest.mark.parametrize("strength", [1.0, 30.0])
+def test_the_minimum_is_scikit_learns(strength):
+    inputs, labels = problem()
+    weights, bias = fit_classifier(inputs, one_hot(labels, 3), strength)
+    theirs = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
+    theirs.fit(inputs.numpy(), labels.numpy())
+    expected = theirs.predict_log_proba(inputs.numpy())
+    found = torch.log_softmax(inputs @ weights.T + bias, dim=1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_rotation_keeps_the_minimum():
+    inputs, labels = problem(count=30, size=80)
+    rotated, back = rotate(inputs.float())
+    assert rotated.shape == (30, 30)
+    targets = one_hot(labels, 3)
+    weights, bias = fit_classifier(inputs, targets, 10.0)
+    turned, turned_bias = fit_classifier(rotated, targets, 10.0)
+    fresh = problem(count=9, size=80, seed=1)[0]
+    torch.testing.assert_close(
+        fresh @ (turned @ back).T + turned_bias,
+        fresh @ weights.T + bias,
+        atol=2e-3,
+        rtol=0,
+    )
+
+
+def test_soft_targets_and_smoothing_by_hand():
+    training = LinearTraining(label_smoothing=0.3, soft_labels="recognised")
+    entries = [{"recognised": 1.0, "wav": "a"}, {"recognised": 0.8, "wav": "b"}]
+    targets = training.make_targets(torch.tensor([0, 2]), 3, entries)
+    expected = [[0.8, 0.1, 0.1], [0.17, 0.17, 0.66]]
+    np.testing.assert_allclose(targets.numpy(), expected)
+
+
+def test_speakers_are_left_out_whole():
+    labels = torch.arange(60) % 3
+    speakers = [f"speaker{i // 12}" for i in range(60)]
+    parts = leave_out(labels, speakers)
+    assert len(parts) == 5
+    for kept, left in parts:
+        assert not {speakers[i] for i in kept} & {speakers[i] for i in left}
+    assert sorted(torch.cat([left for _, left in parts]).tolist()) == list(
+        range(60)
+    )
+
+
+def test_a_class_of_one_speaker_or_one_utterance():
+    labels = torch.tensor([0] * 6 + [1] * 6)
+    parts = leave_out(labels, ["a"] * 6 + ["b"] * 6)
+    assert len(parts) == 5
+    assert all(set(labels[kept].tolist()) == {0, 1} for kept, _ in parts)
+    labels = torch.tensor([0] * 6 + [1])
+    speakers = list("abcdef") + ["g"]
+    assert leave_out(labels, speakers) == []
+    inputs = torch.randn(7, 3).double()
+    strength = choose_strength(inputs, one_hot(labels, 2), labels, speakers)
+    assert strength == STRENGTHS[len(STRENGTHS) // 2]
+
+
+def test_what_speakers_agree_on_is_trusted_and_noise_is_not():
+    speakers = [f"speaker{i // 12}" for i in range(60)]
+    inputs, labels = problem(size=100, noise=0.3)
+    clear = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
+    torch.manual_seed(0)
+    labels = labels[torch.randperm(60)]
+    noise = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
+    assert noise == STRENGTHS[0] < clear
+
+
+class Dataset(list):
+    """What `LinearTraining` knows of `modules.batch.StoredUtterances`."""
+
+    def __init__(self, labels, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.targets = torch.tensor(labels)
+        self.ids = [f"{seed}-{i}" for i in range(len(labels))]
+        self.entries = {
+            name: {"speaker": f"speaker{i % 4}", "wav": name}
+            for i, name in enumerate(self.ids)
+        }
+        for name, label in zip(self.ids, self.targets):
+            states = torch.randn(5, 3, 8, generator=generator)
+            states[..., 0] += label
+            stored = StoredStates.from_hidden_states(states, torch.float32)
+            self.append((name, stored, label))
+
+
+def make_head():
+    return EmotionHead(
+        3,
+        8,
+        2,
+        projection_size=None,
+        pooling="mean",
+        channel_dropout=0.0,
+        layer_pooling="stack",
+        standardize=True,
+    )
+
+
+def test_dev_is_told_by_a_classifier_that_has_not_seen_it():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    heads, told = [], []
+    for train_on_dev in (False, True):
+        heads.append(make_head())
+        training = LinearTraining(train_on_dev=train_on_dev)
+        told.append(training.fit(heads[-1], train, dev))
+    (ids, targets, without), chosen = told[0]
+    assert ids == dev.ids and targets.tolist() == dev.targets.tolist()
+    torch.testing.assert_close(without, told[1][0][2])
+    assert chosen == told[1][1]
+    states = [stored for _, stored, _ in dev]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            heads[0](states), without, atol=1e-4, rtol=1e-4
+        )
+        # Trained on dev, it knows dev better.
+        assert (heads[1](states) - without).abs().max() > 0.01
+    accuracy = (without.argmax(dim=1) == targets).double().mean().item()
+    assert chosen["dev_WA"] == accuracy > 0.5
+
+
+def test_dev_has_no_part_in_the_scale():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    head, other = make_head(), make_head()
+    LinearTraining().fit(head, train, dev)
+    LinearTraining().fit(other, train, Dataset(dev.targets.tolist(), 2))
+    torch.testing.assert_close(
+        head.standardization.mean, other.standardization.mean
+    )
