@@ -7,6 +7,7 @@ from bad_input import BadInput
 from modules.early_fusion import PaddedPair, PairPooling, StoredPair, align
 from modules.ecapa import POOLINGS
 from modules.head import EmotionHead
+from modules.layer_pooling import LayerPooling, LayerStack
 from modules.paired_cache import PairedCache, open_cache
 from modules.stored_states import StoredStates
 from modules.upstream import make_encoder, open_upstream
@@ -101,15 +102,18 @@ def test_two_names_are_two_upstreams(encoder_folder, tmp_path):
     states, frames = encoder(wavs, torch.tensor([1.0, 0.5]))
     assert frames.tolist() == [25, 13]
     assert [n.tolist() for n in states.frames] == [[25, 13], [51, 26]]
-    features = PairPooling(upstream.layers)(states)
-    assert features.shape == (2, 25, 112)
+    sums = PairPooling(LayerPooling(3), LayerPooling(1))
+    assert sums(states).shape == (2, 25, sums.channels(upstream.width))
+    torch.testing.assert_close(sums.layer_weights().sum(), torch.tensor(1.0))
+    stacks = PairPooling(LayerStack(3), LayerStack(1))
+    assert stacks(states).shape == (2, 25, 2 * 32 + 80)
+    assert stacks.channels(upstream.width) == 2 * 32 + 80
+    assert stacks.layer_weights() is None
     cache = open_cache(tmp_path, name)
     assert isinstance(cache, PairedCache)
     assert cache.identity["encoder_digest"] == upstream.digest()
     other = open_upstream(f"fbank,{encoder_folder('whisper')}")
     assert other.digest() != upstream.digest()
-    weights = PairPooling(upstream.layers).layer_weights()
-    torch.testing.assert_close(weights.sum(), torch.tensor(1.0))
 
 
 def test_three_are_refused():

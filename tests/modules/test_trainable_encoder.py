@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import ENCODERS
 
+from bad_input import BadInput
 from modules.encoder import FrozenEncoder
 from modules.trainable_encoder import TrainableEncoder, draw_spans
 
@@ -131,6 +132,26 @@ def test_gradient_checkpointing_changes_no_gradient(encoder_folder):
         )
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
+
+
+def test_whisper_hears_a_short_window(encoder_folder, tmp_path):
+    """What it hears at once is handed on with it; the start is as it was."""
+    folder = encoder_folder("whisper")
+    encoder = TrainableEncoder(folder, whisper_window=1).eval()
+    wavs = 0.1 * torch.randn(2, 20000)
+    states, frames = encoder(wavs)
+    assert frames.tolist() == [63, 63]
+    parts = [encoder(wav[None])[0][0, 0] for wav in wavs[0].split(16000)]
+    torch.testing.assert_close(states[0, 0], torch.cat(parts))
+    positions = encoder.wrapper.model.encoder.embed_positions.weight
+    before = FrozenEncoder(folder).wrapper.model.encoder.embed_positions.weight
+    assert torch.equal(positions, before[:50])
+    encoder.save(tmp_path / "encoder")
+    saved, counts = FrozenEncoder(tmp_path / "encoder")(wavs)
+    assert counts.tolist() == [63, 63]
+    torch.testing.assert_close(saved[-1], states[0])
+    with pytest.raises(BadInput, match="whisper_window 31 is longer than"):
+        TrainableEncoder(folder, whisper_window=31)
 
 
 def test_spans_are_drawn_from_valid_frames():
