@@ -114,7 +114,12 @@ class TrainableEncoder(FrozenEncoder):
             model.feature_projection.register_forward_hook(self._augment)
         self.transformer = [model.encoder]  # listed: it is the wrapper's part
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            enable = getattr(  # older transformers have the other alone
+                model,
+                "activation_checkpointing_enable",
+                model.gradient_checkpointing_enable,
+            )
+            enable({"use_reentrant": False})
         self._frames = self._ran = None
         for index, layer in enumerate(self.transformer[0].layers):
             layer.register_forward_pre_hook(self._noting(index))

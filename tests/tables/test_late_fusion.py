@@ -184,29 +184,3 @@ def test_a_table_has_its_fusion(table_command, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cross_validate.main(table_command(tmp_path, **changes))
     assert "fuses 's 9', which is no other system" in capsys.readouterr().err
-
-
-def test_a_system_may_have_a_file_of_its_own(table_command, tmp_path):
-    from tables.plan import read_plan
-
-    own = {"name": "other", "hparams": "hparams/own_corpus.yaml"}
-    command = table_command(
-        tmp_path / "out",
-        hparams="hparams/emodb.yaml",
-        settings={},
-        systems=[{**own, "label_smoothing": 0.0}],
-        published=None,
-        floor=False,
-    )
-    options = [o for o in command[1:] if not o.startswith("--output_folder")]
-    plan = read_plan(command[0], options)
-    assert plan.arguments(plan.cells[0])[0].endswith("own_corpus.yaml")
-    assert plan.resolved["other"]["hparams"] == own["hparams"]
-    with pytest.raises(BadInput, match="hparams/none.yaml is no file"):
-        read_plan(
-            table_command(
-                tmp_path / "out",
-                systems=[{"name": "a", "hparams": "hparams/none.yaml"}],
-                published=None,
-            )[0]
-        )
