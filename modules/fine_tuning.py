@@ -143,6 +143,8 @@ def make_fine_tuning_brain(hparams, run_opts, encoder, head):
     )
     # Checkpoints are of whole epochs: they are ranked by their dev.
     brain.ckpt_interval_minutes = brain.ckpt_interval_steps = 0
+    # Processes side by side skip layers of their own and may mask nothing.
+    brain.find_unused_parameters = True
     return brain
 
 

@@ -1,8 +1,11 @@
 """Fine-tuning through train.py: what moves, what is kept, going on."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import types
 
 import pytest
@@ -194,6 +197,26 @@ def test_half_precision_and_one_epoch(fine_tune, encoder_folder, tmp_path):
     from modules.encoder import FrozenEncoder
 
     FrozenEncoder(tmp_path / "run/encoder")(torch.randn(1, 16000))
+
+
+def test_processes_side_by_side_skip_layers_of_their_own(fine_tune, tmp_path):
+    """Started by torchrun, with a layer skipped in every other update."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--standalone", "--nproc_per_node", "2", "train.py"),
+            *fine_tune(tmp_path / "run", layerdrop=0.5),
+            "--distributed_backend=gloo",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["n_test"] == 12
+    assert (tmp_path / "run/encoder/model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
