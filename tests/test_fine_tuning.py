@@ -238,6 +238,37 @@ def test_bad_settings_are_one_sentence(
     assert words in capsys.readouterr().err
 
 
+def test_a_gpu_that_is_too_small_is_told_first(
+    fine_tune, tmp_path, monkeypatch, capsys
+):
+    """There is no GPU here: what one would say is put into its mouth."""
+
+    def too_much(brain, batch, stage):
+        longest = max(
+            e["duration"]
+            for e in json.loads(
+                (tmp_path / "run/manifests/train.json").read_text()
+            ).values()
+        )
+        assert batch.wavs.shape == (4, round(16000 * longest))
+        raise torch.cuda.OutOfMemoryError
+
+    check = FineTuningBrain.check_memory
+
+    def on_a_gpu(brain, dataset):
+        brain.device = "cuda:0"
+        check(brain, dataset)
+
+    monkeypatch.setattr(FineTuningBrain, "check_memory", on_a_gpu)
+    monkeypatch.setattr(FineTuningBrain, "compute_forward", too_much)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 8e9))
+    with pytest.raises(SystemExit):
+        train.main(fine_tune(tmp_path / "run", batch_size=4))
+    said = capsys.readouterr().err
+    assert "do not fit into the 8 GB of cuda:0: lower --batch_size" in said
+    assert not list((tmp_path / "run/save").glob("CKPT*"))
+
+
 def test_the_disk_is_told_first(fine_tune, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         fine_tuning.shutil,
