@@ -13,6 +13,7 @@ from modules.brain import WholeCheckpointer, best_checkpoints, mean_weights
 from modules.experiment import load_experiment
 from modules.paired_cache import PairedCache
 from modules.pictures import draw_attention, draw_spectrogram, draw_waveform
+from modules.settings import is_fine_tuning
 from report.figures import STYLE, data_uri, embed, plt
 from report.measure import manifest
 
@@ -69,12 +70,10 @@ class Listener:
 
     def _head(self, run, hparams):
         """Return the trained head and its cache; None without attention."""
-        system = run.cell.system
         if (
-            hparams["pooling"] != "attentive_corr"
-            or system.floor
-            or system.fuses
-            or "cache" not in hparams  # fine-tuning keeps no features
+            not run.cell.system.is_trained
+            or is_fine_tuning(hparams)  # keeps no features
+            or hparams["pooling"] != "attentive_corr"
         ):
             return None
         try:

@@ -23,7 +23,7 @@ _EPOCH = re.compile(
 
 def representative(rows):
     """Return the row that is best on dev; the test set has no say."""
-    heads = [row for row in rows if not row.system.floor] or rows
+    heads = [row for row in rows if row.system.is_trained] or rows
     return max(heads, key=lambda row: row.dev() or 0)
 
 
@@ -154,9 +154,9 @@ def smoothing_siblings(plan, row, rows):
     siblings = [
         other
         for other in rows
-        if not other.system.floor and rest(other) == rest(row)
+        if other.system.is_trained and rest(other) == rest(row)
     ]
-    if row.system.floor or len(siblings) < 2:
+    if not row.system.is_trained or len(siblings) < 2:
         return [row]
     return sorted(siblings, key=lambda other: smoothing(plan, other))
 

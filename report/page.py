@@ -245,8 +245,8 @@ def _utterances(table, rows):
     attentive = [
         row
         for row in rows
-        if table.plan.resolved[row.system.name]["pooling"] == "attentive_corr"
-        and not row.system.floor
+        if row.system.is_trained
+        and table.plan.resolved[row.system.name]["pooling"] == "attentive_corr"
     ]
     row = measure.representative(attentive or rows)
     return {"row": row} | close_up(table.plan, row, table.labels)
@@ -284,9 +284,9 @@ def _calibration(table, rows, best):
         "saved": saved,
         "siblings": len(shown) > 1,
         "smoothing": {
-            row.name: None
-            if row.system.floor
-            else measure.smoothing(table.plan, row)
+            row.name: measure.smoothing(table.plan, row)
+            if row.system.is_trained
+            else None
             for row in rows
         },
     }

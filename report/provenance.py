@@ -36,9 +36,7 @@ def provenance(table):
     first = next(iter(runs))
     hyperparams = first / "hyperparams.yaml"
     return {
-        "command": shlex.join(
-            ["python", "cross_validate.py", str(plan.file), *_given(plan)]
-        ),
+        "command": shlex.join(["python", "cross_validate.py", *plan.command]),
         "common": common,
         "varied": varied,
         "machines": _distinct(_machine(r["machine"]) for r in records),
@@ -56,31 +54,27 @@ def provenance(table):
     }
 
 
-def _given(plan):
-    """Return what was given beside the file."""
-    return [*plan.overrides, "--seeds", ",".join(map(str, plan.seeds))]
-
-
 def _settings(plan):
     """Return settings that all systems share, and those that differ."""
-    heads = [plan.resolved[s.name] for s in plan.systems if not s.floor]
-    keys = list(heads[0])
+    heads = [plan.resolved[s.name] for s in plan.systems if s.is_trained]
+    # In order, each once: systems may have files of their own.
+    keys = list(dict.fromkeys(key for values in heads for key in values))
     common, varied = {}, []
     for key in keys:
-        if all(values.get(key) == heads[0][key] for values in heads):
+        if all(values.get(key) == heads[0].get(key) for values in heads):
             common[key] = heads[0][key]
         else:
             varied.append(key)
-    # A logistic regression has no setting of a head, whatever is resolved.
+    # Logistic regression and fusion have no setting of a head.
     return common, {
         "keys": varied,
         "rows": [
             (
                 system.name,
                 [
-                    system.settings.get(key, "")
-                    if system.floor
-                    else plan.resolved[system.name].get(key)
+                    plan.resolved[system.name].get(key, "")
+                    if system.is_trained
+                    else system.settings.get(key, "")
                     for key in varied
                 ],
             )

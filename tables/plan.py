@@ -60,6 +60,11 @@ class System:
     floor: bool = False
     fuses: tuple = ()
 
+    @property
+    def is_trained(self):
+        """Whether it has a head of its own that train.py trains."""
+        return not (self.floor or self.fuses)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -139,6 +144,16 @@ class Plan:
             for system in self.systems
             for fold in self.folds
         ]
+
+    @property
+    def command(self):
+        """What cross_validate.py is given to make the table again."""
+        first = self.systems[0]
+        if first.fuses and first.folder == ".":
+            folder = str(self.output_folder)
+            return ["--late_fusion", *first.fuses, "--output_folder", folder]
+        seeds = ",".join(map(str, self.seeds))
+        return [str(self.file), *self.overrides, "--seeds", seeds]
 
     def parts(self, cell):
         """Return the cells that a late fusion is of; none of others."""

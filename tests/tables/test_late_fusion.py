@@ -184,3 +184,13 @@ def test_a_table_has_its_fusion(table_command, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cross_validate.main(table_command(tmp_path, **changes))
     assert "fuses 's 9', which is no other system" in capsys.readouterr().err
+
+
+def test_the_report_of_a_fusion(finished_table, tmp_path):
+    """What has no head of its own is reported like all others."""
+    folders = [str(finished_table / name) for name in ("s_0", "s_0.1")]
+    output = f"--output_folder={tmp_path}"
+    assert cross_validate.main(["--late_fusion", *folders, output]) == 0
+    page = (tmp_path / "report.html").read_text()
+    command = f"cross_validate.py --late_fusion {' '.join(folders)} --output"
+    assert command in page
