@@ -56,7 +56,7 @@ def _centre(features, weights):
     return mean, features - mean[:, None]
 
 
-def _correlations(features, weights):
+def correlations(features, weights):
     """Correlate channels over time under weights that sum to one.
 
     Arguments
@@ -210,7 +210,7 @@ class CorrelationPooling(Pooling):
         return self.input_size * (self.input_size - 1) // 2
 
     def pool(self, features, mask):
-        return _correlations(features, _uniform_weights(mask))
+        return correlations(features, _uniform_weights(mask))
 
 
 class AttentiveCorrelationPooling(CorrelationPooling):
@@ -264,7 +264,7 @@ class AttentiveCorrelationPooling(CorrelationPooling):
         return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
 
     def pool(self, features, mask):
-        return _correlations(features, self._attend(features, mask))
+        return correlations(features, self._attend(features, mask))
 
 
 POOLINGS = {
