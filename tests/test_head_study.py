@@ -1,14 +1,18 @@
 """The parts of the head study: what they change, and nothing else."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from scipy.linalg import logm
+from sklearn.covariance import oas
 
 import train
 from modules.head import EmotionHead
 from modules.pooling import AttentiveCorrelationPooling, CorrelationPooling
 from recipes.EMODB.head_study import attention_weights
 from recipes.EMODB.head_study.head import CosineAdamW, StudyHead, StudyPooling
+from recipes.EMODB.head_study.moments import LogCovariancePooling, MomentsHead
 
 SIZES = {"layers": 3, "width": 6, "classes": 4, "projection_size": 5}
 
@@ -145,8 +149,57 @@ def test_what_attention_attends_to(command, tmp_path, capsys):
     assert "has no attention" in capsys.readouterr().err
 
 
+def test_the_logarithm_of_a_shrunk_covariance():
+    features, lengths, alone = batch()
+    logs = LogCovariancePooling(6)(features, lengths)
+    for row, utterance in zip(logs, alone):
+        matrix = logm(oas(utterance.double().numpy())[0])
+        assert row.norm().item() == pytest.approx(np.linalg.norm(matrix))
+        assert row[0].item() == pytest.approx(matrix[0, 0], abs=1e-5)
+        off_diagonal = matrix[0, 1] * 2**0.5
+        assert row[1].item() == pytest.approx(off_diagonal, abs=1e-5)
+
+
+def test_every_moment_has_the_same_variance():
+    head = MomentsHead(
+        "mean+std+corr+log_covariance",
+        layers=3,
+        width=6,
+        classes=4,
+        projection_size=None,
+    )
+    features = torch.randn(20, 30, 6)
+    embeddings = head.pool(features, torch.ones(20)).detach()
+    assert head.pooling.sizes == [6, 6, 15, 21]
+    head.standardization.fit(embeddings)
+    parts = head.standardization(embeddings).split(head.pooling.sizes, dim=1)
+    for part in parts:
+        variance = part.var(dim=0, correction=0).sum().item()
+        assert variance == pytest.approx(1 / 4, rel=1e-4)
+
+
+def test_the_mean_alone_is_the_recommended_head(
+    recommended_command, encoder_folder, tmp_path
+):
+    study = (ROOT / "recipes/EMODB/head_study/moments.yaml").read_text()
+    own = (ROOT / "hparams/own_corpus.yaml").read_text()
+    path = tmp_path / "moments_own.yaml"
+    path.write_text(
+        own[: own.index("# Head")]
+        + study[study.index("# Head") : study.index("# Training")]
+        + own[own.index("# Training") :]
+    )
+    runs = []
+    for name, file in (("study", str(path)), ("own", None)):
+        folder = tmp_path / name
+        own_file, *options = recommended_command(folder, layer_pooling="sum")
+        train.main([file or own_file, *options])
+        runs.append((folder / "predictions.csv").read_text())
+    assert runs[0] == runs[1]
+
+
 def test_the_study_is_corr_emodb_with_more_keys():
-    study = (ROOT / "recipes/EMODB/head_study/hparams.yaml").read_text()
+    study = (ROOT / "recipes/EMODB/head_study/head.yaml").read_text()
     corr = (ROOT / "hparams/corr_emodb.yaml").read_text()
     for line in corr[: corr.index("# Head")].splitlines()[6:]:
         if not line.startswith(("encoder_hub:", "output_folder:")):
