@@ -54,6 +54,20 @@ def test_same_seed_same_result_bit_for_bit(
         assert first.read_bytes() == again.read_bytes()
 
 
+def test_of_two_upstreams_all_layers_lie_side_by_side(
+    recommended_command, encoder_folder, tmp_path
+):
+    train.main(
+        recommended_command(
+            tmp_path / "run", encoder_hub=f"{encoder_folder()},fbank"
+        )
+    )
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["encoder_shape"] == [[3, 1], [32, 80]]
+    assert "layer_weights" not in results
+    assert results["WA"] > 0.8
+
+
 def test_exported_model_says_what_training_said(finished, tmp_path):
     folder, said = finished
     target = tmp_path / "exported"
