@@ -295,6 +295,41 @@ seeds: [1]
     assert plan.resolved["fitted"]["layer_pooling"] == "stack"
 
 
+def test_what_reads_the_table_comes_after_what_it_reads(tmp_path, monkeypatch):
+    """However many runs there are side by side."""
+    from tables.plan import read_plan
+
+    path = tmp_path / "table.yaml"
+    path.write_text(
+        """
+title: two stages
+hparams: hparams/ecapa_emodb.yaml
+systems:
+  - {name: reads, finetuned: <table>/first_one}
+  - {name: first one, hparams: hparams/finetune_emodb.yaml}
+late_fusion:
+  - {name: fused, of: [reads, first one]}
+seeds: [1]
+"""
+    )
+    plan = read_plan(path, ["--data_folder=/nowhere"], None, tmp_path / "out")
+    folder = str(tmp_path / "out/first_one")
+    assert f"--finetuned={folder}" in plan.arguments(plan.cells[0])
+    assert plan.cells[5].folder.is_relative_to(folder)
+    rounds = []
+
+    def note(plan, waiting, *_):
+        rounds.append({cell.system.name for cell in waiting})
+        return []
+
+    for step in ("_run", "_encode", "_fuse"):
+        monkeypatch.setattr(cells, step, note)
+    cells.run_cells(plan, jobs=8)
+    encoded, *trained = rounds
+    assert encoded == {"first one"}
+    assert trained == [{"first one"}, {"reads"}, {"fused"}]
+
+
 def test_neither_kind_of_file(tmp_path, capsys):
     path = tmp_path / "x.yaml"
     for text, words in (
