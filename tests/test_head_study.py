@@ -8,11 +8,13 @@ from scipy.linalg import logm
 from sklearn.covariance import oas
 
 import train
+from hub.trained_run import Run
 from modules.head import EmotionHead
 from modules.pooling import AttentiveCorrelationPooling, CorrelationPooling
 from recipes.EMODB.head_study import attention_weights
 from recipes.EMODB.head_study.head import CosineAdamW, StudyHead, StudyPooling
 from recipes.EMODB.head_study.moments import LogCovariancePooling, MomentsHead
+from recipes.EMODB.head_study.refit import TrainedHead
 
 SIZES = {"layers": 3, "width": 6, "classes": 4, "projection_size": 5}
 
@@ -196,6 +198,18 @@ def test_the_mean_alone_is_the_recommended_head(
         train.main([file or own_file, *options])
         runs.append((folder / "predictions.csv").read_text())
     assert runs[0] == runs[1]
+
+
+def test_a_trained_head_keeps_all_but_its_classifier(command, tmp_path):
+    folder = tmp_path / "run"
+    train.main(command(folder, number_of_epochs=1))
+    trained = Run(folder).weights
+    head = TrainedHead(folder, layers=3, width=32, classes=3).eval()
+    for name, value in head.state_dict().items():
+        if not name.startswith(("classifier.", "standardization.")):
+            assert torch.equal(value, trained[name]), name
+    assert not torch.equal(head.classifier.weight, trained["classifier.weight"])
+    assert not any(p.requires_grad for p in head.parameters())
 
 
 def test_the_study_is_corr_emodb_with_more_keys():
