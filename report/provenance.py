@@ -62,7 +62,7 @@ def _settings(plan):
     common, varied = {}, []
     for key in keys:
         if all(values.get(key) == heads[0].get(key) for values in heads):
-            common[key] = heads[0][key]
+            common[key] = heads[0].get(key)
         else:
             varied.append(key)
     # Logistic regression and fusion have no setting of a head.

@@ -24,6 +24,7 @@ def record_plan(plan):
         before = json.loads(path.read_text(encoding="utf-8"))["systems"]
         for name, values in before.items():
             values, now = ADDED | values, plan.resolved.get(name)
+            now = None if now is None else ADDED | now
             differing = (
                 [f"system '{name}', which is not asked for"]
                 if now is None
