@@ -32,6 +32,7 @@ from modules.experiment import (
 from modules.pooling import MeanStdPooling
 from modules.results import format_results, prediction_rows, score, write_rows
 from modules.run_record import write_run_record
+from modules.settings import is_fine_tuning
 from modules.upstream import upstream_names
 
 logger = get_logger("floor")
@@ -137,7 +138,7 @@ def floor_fold(hparams, run_opts):
     finished = open_output_folder(hparams, run_opts)
     if finished:
         return finished
-    if "cache" not in hparams:
+    if is_fine_tuning(hparams):
         raise BadInput(
             f"{hparams['hparams_file']} is for fine-tuning and keeps no "
             "features: give a file of a frozen encoder"

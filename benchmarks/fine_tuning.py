@@ -9,8 +9,6 @@ Batches are noise with the durations of IEMOCAP. Prints Markdown.
 """
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import pathlib
 import resource
 import statistics
@@ -21,7 +19,13 @@ import torch
 
 from bad_input import one_sentence
 from benchmarks.frozen_features import LARGE
-from benchmarks.measure import describe_machine, print_table, ratio, time_beside
+from benchmarks.measure import (
+    describe_machine,
+    fresh_process,
+    print_table,
+    ratio,
+    time_beside,
+)
 from benchmarks.recordings import draw_durations
 from demo.random_encoder import make_random_encoder
 from modules.audio import SAMPLE_RATE
@@ -58,14 +62,14 @@ class Tuning:
             [p for p in trained if p.requires_grad], lr=1e-5
         )
         self.batch_size = batch_size
+        self.durations = torch.from_numpy(draw_durations(1000))
 
     def update(self, seed):
         """Train on one batch; the same seed, the same noise."""
-        durations = draw_durations(1000)
         chosen = torch.arange(
             seed * self.batch_size, (seed + 1) * self.batch_size
         )
-        samples = torch.from_numpy(durations)[chosen % 1000] * SAMPLE_RATE
+        samples = self.durations[chosen % 1000] * SAMPLE_RATE
         lengths = (samples / samples.max()).float()
         generator = torch.Generator().manual_seed(seed)
         wavs = torch.randn(
@@ -107,8 +111,7 @@ def measure(encoder_hub, options):
         }
     peaks = []
     for own in variants.values():
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, context) as process:
+        with fresh_process() as process:
             work = process.submit(find_peak, encoder_hub, own, *common)
             peaks.append(work.result())
     functions = {}

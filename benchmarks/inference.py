@@ -10,9 +10,7 @@ time. Prints Markdown.
 """
 
 import argparse
-import concurrent.futures
 import functools
-import multiprocessing
 import os
 import pathlib
 import resource
@@ -29,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bad_input import one_sentence
 from benchmarks.measure import (
     describe_machine,
+    fresh_process,
     print_table,
     ratio,
     spread,
@@ -164,13 +163,6 @@ def measure_overhead(source, files, repeats):
         f"The bare encoder computes at {rate / 1e9:.0f} GFLOP/s, a product of "
         f"matrices of 2048 x 2048 at {2 * 2048**3 / best / 1e9:.0f}: what "
         "calls the same arithmetic can be faster by the quotient at most."
-    )
-
-
-def fresh_process():
-    """Give a process of its own that takes work."""
-    return concurrent.futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn")
     )
 
 

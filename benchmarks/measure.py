@@ -1,6 +1,8 @@
 """What all benchmarks share: the machine, and times beside each other."""
 
+import concurrent.futures
 import importlib.metadata
+import multiprocessing
 import os
 import pathlib
 import platform
@@ -30,6 +32,13 @@ def describe_machine():
     parts.append(f"Python {platform.python_version()}")
     parts += [f"{p} {importlib.metadata.version(p)}" for p in _PACKAGES]
     return "; ".join(parts)
+
+
+def fresh_process():
+    """Give a process of its own that takes work."""
+    return concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn")
+    )
 
 
 def time_beside(functions, repeats, device="cpu"):

@@ -86,6 +86,33 @@ def mean_weights(checkpoints, name):
     )
 
 
+def make_brain(kind, modules, hparams, run_opts, **recoverables):
+    """Return a brain whose checkpoints hold its modules.
+
+    Arguments
+    ---------
+    kind : type
+        `EmotionBrain` or a class made from it.
+    modules : dict
+        Name -> what is trained, "head" among them.
+    hparams : dict
+        From `modules.experiment.load_experiment`.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        From the same.
+    **recoverables
+        What else the checkpoints hold.
+    """
+    return kind(
+        modules=modules,
+        opt_class=hparams.get("optimizer"),
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=WholeCheckpointer(
+            hparams["save_folder"], {**modules, **recoverables}
+        ),
+    )
+
+
 class EmotionBrain(sb.Brain):
     """Trains ``modules.head``; the encoder is not part of it.
 

@@ -278,7 +278,8 @@ class FrozenEncoder(nn.Module):
                 f"{', '.join(PRECISIONS)}"
             )
         self.dtype = PRECISIONS[precision]
-        folder = str(locate_encoder(encoder_hub, revision))
+        self.folder = locate_encoder(encoder_hub, revision)
+        folder = str(self.folder)
         config = read_config(folder)
         self.is_whisper = config.model_type == "whisper"
         # Its decoder would be thrown away anyhow.

@@ -9,7 +9,8 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 
 from bad_input import BadInput
-from modules.brain import EmotionBrain, WholeCheckpointer
+from modules.audio import SAMPLE_RATE
+from modules.brain import EmotionBrain, make_brain
 from whole_folder import write_whole
 
 logger = get_logger(__name__)
@@ -99,8 +100,8 @@ class FineTuningBrain(EmotionBrain):
         except torch.cuda.OutOfMemoryError as problem:
             free, total = torch.cuda.mem_get_info(self.device)
             raise BadInput(
-                f"{batch.wavs.numel() / 16000:.0f} s of audio in one batch do "
-                f"not fit into the {total / 1e9:.0f} GB of {self.device}: "
+                f"{batch.wavs.numel() / SAMPLE_RATE:.0f} s of audio in one batch "
+                f"do not fit into the {total / 1e9:.0f} GB of {self.device}: "
                 "lower --batch_size (and raise --grad_accumulation_factor), "
                 "or give --gradient_checkpointing true or --precision bf16"
             ) from problem
@@ -127,19 +128,12 @@ def make_fine_tuning_brain(hparams, run_opts, encoder, head):
         If the disk has no room for its checkpoints.
     """
     check_room(encoder, hparams)
-    brain = FineTuningBrain(
-        modules={"encoder": encoder, "head": head},
-        opt_class=hparams["optimizer"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=WholeCheckpointer(
-            hparams["save_folder"],
-            recoverables={
-                "encoder": encoder,
-                "head": head,
-                "counter": hparams["epoch_counter"],
-            },
-        ),
+    brain = make_brain(
+        FineTuningBrain,
+        {"encoder": encoder, "head": head},
+        hparams,
+        run_opts,
+        counter=hparams["epoch_counter"],
     )
     # Checkpoints are of whole epochs: they are ranked by their dev.
     brain.ckpt_interval_minutes = brain.ckpt_interval_steps = 0

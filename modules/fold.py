@@ -7,7 +7,7 @@ import torch
 from speechbrain.utils.distributed import run_on_main
 
 from modules.batch import as_is
-from modules.brain import EmotionBrain, WholeCheckpointer
+from modules.brain import EmotionBrain, make_brain
 from modules.experiment import (
     open_output_folder,
     prepare_run,
@@ -50,7 +50,11 @@ def train_fold(hparams, run_opts):
         trained = train_linear(hparams, run_opts, head, datasets)
     else:
         brain = make_brain(
-            hparams, run_opts, head, counter=hparams["epoch_counter"]
+            EmotionBrain,
+            {"head": head},
+            hparams,
+            run_opts,
+            counter=hparams["epoch_counter"],
         )
         trained = train_updates(brain, datasets)
     predictions, dev_predictions, chosen = trained
@@ -76,22 +80,6 @@ def train_fold(hparams, run_opts):
         dev_predictions,
         encoder_shape=list(shape.values()),
         **chosen,
-    )
-
-
-def make_brain(hparams, run_opts, head, **recoverables):
-    """Return a brain that trains or tests a head alone.
-
-    Its checkpoints hold the head and the other ``recoverables``.
-    """
-    return EmotionBrain(
-        modules={"head": head},
-        opt_class=hparams.get("optimizer"),
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=WholeCheckpointer(
-            hparams["save_folder"], {"head": head, **recoverables}
-        ),
     )
 
 
@@ -141,7 +129,7 @@ def train_linear(hparams, run_opts, head, datasets):
     predictions, dev_predictions, chosen
         As `train_updates` returns.
     """
-    brain = make_brain(hparams, run_opts, head)
+    brain = make_brain(EmotionBrain, {"head": head}, hparams, run_opts)
     dev_predictions, chosen = hparams["linear_training"]().fit(
         head, datasets["train"], datasets["dev"]
     )

@@ -12,7 +12,7 @@ import torch
 
 from bad_input import BadInput
 from modules.audio import SAMPLE_RATE
-from modules.encoder import FrozenEncoder, locate_encoder
+from modules.encoder import FrozenEncoder
 
 # Positions of Whisper in a second.
 _WHISPER_FRAMES = 50
@@ -92,7 +92,6 @@ class TrainableEncoder(FrozenEncoder):
         whisper_window=None,
     ):
         super().__init__(encoder_hub, revision)
-        self.source = locate_encoder(encoder_hub, revision)
         self.mask_time, self.mask_channels = mask_time, mask_channels
         self.last_alone = layers_used == "last"
         if self.last_alone:
@@ -133,7 +132,7 @@ class TrainableEncoder(FrozenEncoder):
             raise BadInput(
                 f"whisper_window {seconds} is longer than the "
                 f"{encoder.max_source_positions // _WHISPER_FRAMES} s of "
-                f"{self.source}: lower it"
+                f"{self.folder}: lower it"
             )
         self.config.max_source_positions = positions
         self.wrapper.model.config.max_source_positions = positions
@@ -239,7 +238,7 @@ class TrainableEncoder(FrozenEncoder):
         folder = pathlib.Path(folder)
         self.wrapper.model.save_pretrained(folder)
         name = "preprocessor_config.json"
-        preprocessor = json.loads((self.source / name).read_text())
+        preprocessor = json.loads((self.folder / name).read_text())
         if self.is_whisper:
             samples = self.wrapper._n_samples
             preprocessor |= {

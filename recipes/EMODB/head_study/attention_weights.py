@@ -9,7 +9,6 @@ whether another seed gives the same frames weight, and whether it is loudness.
 
 import argparse
 import itertools
-import json
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from bad_input import BadInput, one_sentence
-from modules.brain import WholeCheckpointer, best_checkpoints, mean_weights
+from hub.trained_run import Run
 from modules.experiment import load_experiment, read_manifests
 from modules.extraction import read_recording
 from tables.late_fusion import find_runs
@@ -89,12 +88,11 @@ def _listen(folder):
     if hparams["pooling"] != "attentive_corr":
         raise BadInput(f"{folder} has no attention: give another system")
     cache = hparams["cache"](precision=hparams["encoder_precision"])
-    labels = json.loads((folder / "results.json").read_text())["labels"]
+    run = Run(folder)
     head = hparams["head"](
-        layers=cache.layers, width=cache.width, classes=len(labels)
+        layers=cache.layers, width=cache.width, classes=len(run.labels)
     )
-    best = best_checkpoints(WholeCheckpointer(folder / "save"))
-    head.load_state_dict(mean_weights(best, "head"))
+    head.load_state_dict(run.weights)
     head.eval()
     for utterance, entry in read_manifests(hparams)["test"].items():
         states = cache.read(entry["sha256"]).float().movedim(1, 0)
