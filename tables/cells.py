@@ -19,12 +19,11 @@ from tables.collect import read_results
 from tables.late_fusion import fuse_runs
 from tables.plan import FAILED, LOG
 
-# What takes long to import, and touches no GPU when it is: paid for once, in
-# the process that all cells are forked from.
+# What takes long to import: paid for once, in the process that all cells are
+# forked from. It must not touch a GPU, or its children could not use it.
 _PRELOADED = [
     "torch",
-    "speechbrain",
-    "transformers",
+    "speechbrain.integrations.huggingface.hubert",
     "matplotlib.pyplot",
     "sklearn.linear_model",
     "sklearn.metrics",
@@ -50,11 +49,7 @@ def run_cells(plan, jobs=1):
     waiting = [cell for cell in cells if not cell.finished]
     if not waiting:
         return []
-    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context = _prepare_forks(jobs)
     bar = tqdm(
         total=len(cells),
         initial=len(cells) - len(waiting),
@@ -81,6 +76,19 @@ def run_cells(plan, jobs=1):
             else:
                 bar.write(_line(cell))
     return failed
+
+
+def _prepare_forks(jobs):
+    """Return what starts processes that have imported what takes long."""
+    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    # SpeechBrain asks for a GPU when it is imported. CUDA itself would answer
+    # only by being initialised, and no process forked after that can use it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
 
 
 def _encoder(plan, cell):

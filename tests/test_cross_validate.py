@@ -16,6 +16,27 @@ import cross_validate
 import train
 from tables import cells
 
+# Imports what cells are forked with; whoever asks for a GPU is answered as by
+# a PyTorch that was built with CUDA.
+ASKED_FOR_A_GPU = """
+import sys, torch
+from unittest.mock import patch
+asked = []
+ask = torch.cuda.is_available
+def is_available():
+    nvml = lambda: asked.append("NVML") or 0
+    cuda = lambda: asked.append("CUDA") or 0
+    with (
+        patch("torch.cuda._is_compiled", lambda: True),
+        patch("torch.cuda._device_count_nvml", nvml),
+        patch("torch._C._cuda_getDeviceCount", cuda, create=True),
+    ):
+        return ask()
+torch.cuda.is_available = is_available
+for name in sys.argv[1:]:
+    __import__(name)
+print(asked)
+"""
 EMPTY = "systems: [{name: a}]\nseeds: [1]\ntitle: t\n"
 
 
@@ -125,6 +146,20 @@ def test_a_killed_cell_has_failed(table, table_command, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("no_report")
+def test_nothing_initialises_cuda_before_cells_are_forked(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    cells._prepare_forks(jobs=1)
+    asked = subprocess.run(
+        [sys.executable, "-c", ASKED_FOR_A_GPU, *cells._PRELOADED],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "NVML" in asked  # the question that this is about is asked
+    assert "CUDA" not in asked
+
+
 def test_interrupted_it_goes_on_where_it_stopped(table_command, tmp_path):
     command = table_command(tmp_path / "out", seeds=[1], floor=False)
     process = subprocess.Popen(
