@@ -58,6 +58,24 @@ _REPORTED = (
 )
 
 
+def read_hparams_file(path):
+    """Return the text of a hyperparameter file, and its keys.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise BadInput(
+            f"hyperparameter file {path} cannot be read: "
+            f"{problem.strerror}; hparams/ holds the ones to choose from"
+        ) from problem
+    return text, re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+
+
 def load_experiment(arguments):
     """Read a hyperparameter file and the command line.
 
@@ -85,15 +103,8 @@ def load_experiment(arguments):
             f"command line: {problem}; give --key=value after the "
             "hyperparameter file"
         ) from problem
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-    except OSError as problem:
-        raise BadInput(
-            f"hyperparameter file {path} cannot be read: "
-            f"{problem.strerror}; hparams/ holds the ones to choose from"
-        ) from problem
+    text, keys = read_hparams_file(path)
     given = yaml.safe_load(overrides) or {}
-    keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
     for key in given:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1)

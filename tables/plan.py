@@ -6,7 +6,7 @@ import pathlib
 import re
 
 from bad_input import BadInput
-from modules.experiment import load_experiment
+from modules.experiment import load_experiment, read_hparams_file
 from modules.settings import settings
 from tables.experiment_file import ROOT, is_experiment, read_experiment_file
 
@@ -49,6 +49,8 @@ class System:
         Whether it is the logistic regression of floor.py.
     fuses : tuple of str
         Names of the systems that it is the late fusion of.
+    overrides : tuple of str
+        From the command line, without keys that its file does not have.
     """
 
     name: str
@@ -59,6 +61,7 @@ class System:
     folder: str
     floor: bool = False
     fuses: tuple = ()
+    overrides: tuple = ()
 
     @property
     def is_trained(self):
@@ -99,7 +102,7 @@ class Plan:
     hparams_file : pathlib.Path
         Base of the runs whose system names no other.
     overrides : list of str
-        From the command line, for every run.
+        From the command line, for every run whose file has that key.
     systems : list of System
     folds, seeds : list of int
     published : dict
@@ -185,7 +188,7 @@ class Plan:
             own["system"] = cell.system.name
         return [
             str(cell.system.hparams_file),
-            *self.overrides,
+            *cell.system.overrides,
             *_as_options(own),
             "--noprogressbar",
         ]
@@ -246,7 +249,8 @@ def read_plan(file, overrides=(), seeds=None, output_folder=None):
             "seeds": [hparams["seed"]],
             "published": {},
         }
-    resolved, folds = _resolve(overrides, systems)
+    systems = _with_overrides(systems, overrides)
+    resolved, folds = _resolve(systems)
     plan = Plan(
         title=experiment["title"],
         file=file,
@@ -351,7 +355,38 @@ def _check_overrides(file, overrides, experiment):
             )
 
 
-def _resolve(overrides, systems):
+def _with_overrides(systems, overrides):
+    """Give each system what its file can take of the command line.
+
+    What one file of the table alone has, such as ``--cache_folder`` beside
+    fine-tuning, is for that one. What none has is for all: a run option, or
+    a mistake that will be told.
+    """
+    keys = {
+        path: read_hparams_file(path)[1]
+        for path in {system.hparams_file for system in systems}
+    }
+    of_any = {key for own in keys.values() for key in own}
+    # An option and its values, which stand behind it or after its "=".
+    options = []
+    for argument in overrides:
+        if argument.startswith("--") or not options:
+            options.append([])
+        options[-1].append(argument)
+    made = []
+    for system in systems:
+        foreign = of_any.difference(keys[system.hparams_file])
+        own = [
+            argument
+            for option in options
+            if not foreign.intersection(_keys(option))
+            for argument in option
+        ]
+        made.append(dataclasses.replace(system, overrides=tuple(own)))
+    return made
+
+
+def _resolve(systems):
     """Load every system once: all mistakes show before any work starts."""
     resolved, folds = {}, []
     for system in systems:
@@ -361,7 +396,7 @@ def _resolve(overrides, systems):
         hparams, run_opts = load_experiment(
             [
                 str(system.hparams_file),
-                *overrides,
+                *system.overrides,
                 *_as_options(system.settings),
             ]
         )

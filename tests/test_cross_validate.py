@@ -14,6 +14,7 @@ from conftest import ROOT
 
 import cross_validate
 import train
+from bad_input import BadInput
 from tables import cells
 
 # Imports what cells are forked with; whoever asks for a GPU is answered as by
@@ -328,6 +329,32 @@ seeds: [1]
     assert "--pooling=mean_std" in fitted
     assert not any("number_of_epochs" in option for option in fitted)
     assert plan.resolved["fitted"]["layer_pooling"] == "stack"
+
+
+def test_an_option_is_for_the_files_that_have_its_key(tmp_path):
+    from tables.plan import read_plan
+
+    path = tmp_path / "table.yaml"
+    path.write_text(
+        """
+title: one has no cache, one no whisper_window
+hparams: hparams/corr_emodb.yaml
+systems:
+  - {name: frozen}
+  - {name: tuned, hparams: hparams/finetune_emodb.yaml}
+seeds: [1]
+"""
+    )
+    overrides = "--data_folder=d --cache_folder c --whisper_window=6".split()
+    given = [*overrides, "--device=cpu"]
+    plan = read_plan(path, given)
+    frozen, tuned = (plan.arguments(plan.cells[i]) for i in (0, 5))
+    assert frozen[1:5] == [*overrides[:3], "--device=cpu"]
+    assert tuned[1:4] == [overrides[0], overrides[3], "--device=cpu"]
+    assert plan.resolved["tuned"]["whisper_window"] == 6
+    assert plan.overrides == given
+    with pytest.raises(BadInput, match="did you mean --cache_folder"):
+        read_plan(path, ["--data_folder=d", "--cache_foldr=c"])
 
 
 def test_what_reads_the_table_comes_after_what_it_reads(tmp_path, monkeypatch):
