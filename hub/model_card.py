@@ -290,6 +290,13 @@ def _head(settings):
     """Say what is between hidden states and classifier."""
     pooling = f"`{settings['pooling']}` pooling"
     if settings.get("layer_pooling") == "stack":
+        if settings["pooling"] == "mean_corr":
+            layer = settings.get("correlated_layer")
+            layer = "the middle layer" if layer is None else f"layer {layer}"
+            pooling = (
+                f"{pooling}: mean of every layer and correlations of {layer}"
+            )
+            return f"{pooling}, standardised"
         return f"{pooling} of every layer, standardised"
     return f"weighted layers, projection, {pooling}"
 

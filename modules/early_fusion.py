@@ -88,6 +88,15 @@ class PairPooling(nn.Module):
         first, second = widths
         return self.first.channels(first) + self.second.channels(second)
 
+    def layer_channels(self, widths, layer=None):
+        """Return the channels of a layer of the first, and of the second."""
+        first, second = widths
+        start = self.first.channels(first)
+        return self.first.layer_channels(first, layer) + [
+            start + channel
+            for channel in self.second.layer_channels(second, layer)
+        ]
+
     def layer_weights(self):
         """Return the weights of all layers, half for either; or None."""
         weights = [self.first.layer_weights(), self.second.layer_weights()]

@@ -31,30 +31,42 @@ def check_pooling(pooling):
 
 
 class Standardization(nn.Module):
-    """Give each value of an embedding mean 0 and the same small variance.
+    """Give the values of an embedding mean 0 and small variances.
 
     All values together have variance 1, whatever their number: what a
-    classifier's weights cost then depends on no encoder's width.
+    classifier's weights cost then depends on no encoder's width. Where an
+    embedding has several moments, each has the same share of it.
 
     Arguments
     ---------
-    size : int
-        Number of values.
+    sizes : list of int
+        Number of values of each moment.
     """
 
-    def __init__(self, size):
+    def __init__(self, sizes):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("scale", torch.ones(size))
+        self.sizes = [size for size in sizes if size]
+        self.register_buffer("mean", torch.zeros(sum(sizes)))
+        self.register_buffer("scale", torch.ones(sum(sizes)))
 
-    def fit(self, embeddings):
-        """Take mean and deviation from training embeddings [n, size]."""
+    def fit(self, embeddings, moments=None):
+        """Take mean and deviation from training embeddings.
+
+        Arguments
+        ---------
+        embeddings : torch.Tensor
+            [n, values].
+        moments : int
+            How many of the first are kept; the others become 0. None: all.
+        """
         self.mean.copy_(embeddings.mean(dim=0))
         deviation = embeddings.std(dim=0, correction=0)
         # A value that never changes in training says nothing in a test.
         constant = deviation < 1e-6 * embeddings.abs().amax(dim=0).clamp(min=1)
-        deviation = deviation * embeddings.shape[1] ** 0.5
         self.scale.copy_((1 / deviation).masked_fill(constant, 0.0))
+        kept = moments or len(self.sizes)
+        for i, moment in enumerate(self.scale.split(self.sizes)):
+            moment *= (kept * len(moment)) ** -0.5 if i < kept else 0.0
 
     def forward(self, embeddings):
         """Return standardised embeddings [batch, size]."""
@@ -92,11 +104,14 @@ class EmotionHead(nn.Module):
         `modules.linear_training` finds.
     ecapa_channels : int
         Of ECAPA-TDNN's convolutions, a multiple of 8; others have none.
+    correlated_layer : int
+        Of layers side by side the one whose channels "mean_corr" correlates,
+        counted from 1; None: the middle one.
 
     Raises
     ------
     BadInput
-        If the pooling is unknown.
+        If the pooling is unknown, or there is no such layer.
 
     Example
     -------
@@ -118,13 +133,10 @@ class EmotionHead(nn.Module):
         layer_pooling="sum",
         standardize=False,
         ecapa_channels=512,
+        correlated_layer=None,
     ):
         super().__init__()
         check_pooling(pooling)
-        options = {
-            "attentive_corr": {"attention_heads": attention_heads},
-            "ecapa_tdnn": {"channels": ecapa_channels},
-        }.get(pooling, {})
         make = LAYER_POOLINGS[layer_pooling]
         if isinstance(layers, int):
             self.layer_pooling = make(layers, normalize_layers)
@@ -137,13 +149,22 @@ class EmotionHead(nn.Module):
         if projection_size is not None:
             self.projection = nn.Linear(channels, projection_size)
             channels = projection_size
+        options = {
+            "attentive_corr": {"attention_heads": attention_heads},
+            "ecapa_tdnn": {"channels": ecapa_channels},
+        }.get(pooling, {})
+        if pooling == "mean_corr" and projection_size is None:
+            options["correlated"] = self.layer_pooling.layer_channels(
+                width, correlated_layer
+            )
         self.channel_dropout = ChannelDropout(channel_dropout)
         self.pooling = POOLINGS[pooling](channels, **options)
-        values = self.pooling.output_size
         self.standardization = (
-            Standardization(values) if standardize else nn.Identity()
+            Standardization(self.pooling.sizes)
+            if standardize
+            else nn.Identity()
         )
-        self.classifier = nn.Linear(values, classes)
+        self.classifier = nn.Linear(self.pooling.output_size, classes)
 
     def project(self, hidden_states):
         """Sum the layers and project them, frame by frame.

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bad_input import BadInput
+
 # Values of hidden states that are turned into fp32 at a time, 4 MB: they stay
 # in a processor's cache until they are summed, so that each stored byte comes
 # from memory once.
@@ -44,6 +46,10 @@ class LayerPooling(nn.Module):
     def channels(self, width):
         """Return how wide features are, of hidden states so wide."""
         return width
+
+    def layer_channels(self, width, layer=None):
+        """Return the channels that a layer is in: all are in all."""
+        return list(range(width))
 
     def layer_weights(self):
         """Return the weights of the layers, which sum to one; [layers]."""
@@ -106,6 +112,34 @@ class LayerStack(nn.Module):
     def channels(self, width):
         """Return how wide features are, of hidden states so wide."""
         return self.layers * width
+
+    def layer_channels(self, width, layer=None):
+        """Return the channels of a layer.
+
+        Arguments
+        ---------
+        width : int
+            Of a hidden state.
+        layer : int
+            Of the transformer, counted from 1; None: the middle one.
+
+        Returns
+        -------
+        channels : list of int
+
+        Raises
+        ------
+        BadInput
+            If there is no such layer.
+        """
+        if layer is None:
+            layer = max(self.layers // 2, 1)
+        if not 1 <= layer <= self.layers:
+            raise BadInput(
+                f"correlated_layer {layer} does not exist: choose one of 1 "
+                f"to {self.layers}, or null for the middle one"
+            )
+        return list(range((layer - 1) * width, layer * width))
 
     def layer_weights(self):
         """Return None: nothing is weighted."""

@@ -2,8 +2,9 @@
 
 Where a pooling has no weights of its own and nothing is projected, the loss
 is convex in the classifier's weights: one minimum, found in seconds, the same
-for every seed. How much weights may cost is chosen by speakers left out of
-the training part; the test session has no part in it.
+for every seed. How much weights may cost, and whether an embedding's second
+moment is of use, is chosen by speakers left out of the training part; the
+test session has no part in it.
 """
 
 import warnings
@@ -15,7 +16,7 @@ from speechbrain.utils.logger import get_logger
 logger = get_logger(__name__)
 
 # The squares of the weights cost 1 / (2 * strength) beside the summed loss.
-STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4)
 PARTS = 5
 
 
@@ -33,14 +34,23 @@ class LinearTraining:
     train_on_dev : bool
         After all choices, train anew on train and dev together. What is
         said of dev comes from the training without it.
+    choose_moments : bool
+        Leave out all but the first of a pooling's moments, such as the
+        correlations beside the mean, where the log-probability of speakers
+        left out is higher without.
     """
 
     def __init__(
-        self, label_smoothing=0.0, soft_labels=None, train_on_dev=True
+        self,
+        label_smoothing=0.0,
+        soft_labels=None,
+        train_on_dev=True,
+        choose_moments=False,
     ):
         self.label_smoothing = label_smoothing
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
+        self.choose_moments = choose_moments
 
     def fit(self, head, train, dev):
         """Train a head.
@@ -56,20 +66,21 @@ class LinearTraining:
         dev_predictions : tuple
             As `modules.brain.EmotionBrain.predict` returns.
         chosen : dict
-            ``strength`` and ``dev_WA``.
+            ``moments`` (how many are used), ``strength``,
+            ``left_out_log_probability`` (see `choose_strength`) and
+            ``dev_WA``.
         """
         embeddings = torch.cat([embed(head, train), embed(head, dev)])
-        head.standardization.fit(embeddings[: len(train)])
-        inputs, back = rotate(head.standardization(embeddings).cpu())
         classes = head.classifier.out_features
         entries = [*train.entries.values(), *dev.entries.values()]
         labels = torch.cat([train.targets, dev.targets])
         targets = self.make_targets(labels, classes, entries)
         seen = slice(len(train))
         speakers = [entry["speaker"] for entry in entries[seen]]
-        strength = choose_strength(
-            inputs[seen], targets[seen], labels[seen], speakers
+        inputs, back, chosen = self._choose(
+            head.standardization, embeddings, targets, labels, speakers
         )
+        strength = chosen["strength"]
         weights, bias = fit_classifier(inputs[seen], targets[seen], strength)
         scores = inputs[len(train) :] @ weights.T + bias
         log_probabilities = torch.log_softmax(scores, dim=1).float()
@@ -78,12 +89,45 @@ class LinearTraining:
         if self.train_on_dev:
             weights, bias = fit_classifier(inputs, targets, strength)
         with torch.no_grad():
-            head.classifier.weight.copy_(weights @ back)
+            head.classifier.weight.zero_()
+            head.classifier.weight[:, : back.shape[1]] = weights @ back
             head.classifier.bias.copy_(bias)
-        return (
-            (dev.ids, dev.targets, log_probabilities),
-            {"strength": strength, "dev_WA": accuracy},
-        )
+        predictions = dev.ids, dev.targets, log_probabilities
+        return predictions, chosen | {"dev_WA": accuracy}
+
+    def _choose(self, standardization, embeddings, targets, labels, speakers):
+        """Choose moments and strength, and fit the standardisation.
+
+        ``speakers`` are those of the training part, which comes first.
+
+        Returns
+        -------
+        inputs, back : torch.Tensor
+            See `rotate`; of the moments that are used.
+        chosen : dict
+            As `fit` returns, without dev.
+        """
+        sizes, seen = standardization.sizes, slice(len(speakers))
+        tried = {1, len(sizes)} if self.choose_moments else {len(sizes)}
+        best = None
+        for moments in sorted(tried):
+            standardization.fit(embeddings[seen], moments)
+            used = standardization(embeddings)[:, : sum(sizes[:moments])]
+            inputs, back = rotate(used.cpu())
+            strength, left_out = choose_strength(
+                inputs[seen], targets[seen], labels[seen], speakers
+            )
+            chosen = {
+                "moments": moments,
+                "strength": strength,
+                "left_out_log_probability": left_out,
+            }
+            # Where nothing can be left out the first stays: it learns least.
+            if best is None or (left_out is not None and left_out > best[0]):
+                best = left_out, inputs, back, chosen
+        _, inputs, back, chosen = best
+        standardization.fit(embeddings[seen], chosen["moments"])
+        return inputs, back, chosen
 
     def make_targets(self, labels, classes, entries):
         """Return the probabilities to be learnt, fp64 [n, classes]."""
@@ -158,6 +202,10 @@ def choose_strength(inputs, targets, labels, speakers):
         Of `STRENGTHS`, the one that gives left-out utterances the highest
         mean log-probability, of equals the smallest; where nothing can be
         left out, the middle one.
+    left_out : float
+        That log-probability, in nats; None where nothing can be left out.
+        What else a system chooses can be chosen by it: no test speaker has
+        a part in it.
     """
     parts = leave_out(labels, speakers)
     if not parts:
@@ -165,7 +213,7 @@ def choose_strength(inputs, targets, labels, speakers):
             "too few utterances of a class to leave any out: the classifier's "
             "regularisation is not fitted to this corpus"
         )
-        return STRENGTHS[len(STRENGTHS) // 2]
+        return STRENGTHS[len(STRENGTHS) // 2], None
     heard = []
     for kept, left in parts:
         # A class that only the left-out part has says nothing.
@@ -181,7 +229,7 @@ def choose_strength(inputs, targets, labels, speakers):
             )
         heard.append(torch.stack(scores))
     means = torch.cat(heard, dim=1).mean(dim=1).tolist()
-    return STRENGTHS[means.index(max(means))]
+    return STRENGTHS[means.index(max(means))], max(means)
 
 
 def leave_out(labels, speakers):

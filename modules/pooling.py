@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 # Keeps the correlation of a constant channel finite; the paper's value.
 EPS = 1e-9
+# Channels that are correlated beside the mean: as many as the paper projects to.
+_MOST_CORRELATED = 256
 
 
 def valid_frames_mask(lengths, frames):
@@ -134,6 +136,11 @@ class Pooling(nn.Module):
     def output_size(self):
         """Number of values per utterance."""
         raise NotImplementedError
+
+    @property
+    def sizes(self):
+        """Number of values of each moment, in their order."""
+        return [self.output_size]
 
     def forward(self, features, lengths):
         """Pool without autocast: second moments do not stand half precision.
@@ -267,9 +274,57 @@ class AttentiveCorrelationPooling(CorrelationPooling):
         return correlations(features, self._attend(features, mask))
 
 
+class MeanCorrelationPooling(Pooling):
+    """Mean of all channels, and correlation of every pair of some.
+
+    A correlation knows nothing of the mean. Of many channels 256, spread
+    evenly, are correlated: the number of pairs grows with the square.
+
+    Arguments
+    ---------
+    input_size : int
+        Number of channels.
+    correlated : list of int
+        Those that are correlated, such as the channels of one layer; None:
+        all.
+
+    Example
+    -------
+    >>> pooling = MeanCorrelationPooling(16, correlated=[0, 1, 2])
+    >>> pooling(torch.randn(2, 7, 16), torch.ones(2)).shape
+    torch.Size([2, 19])
+    """
+
+    def __init__(self, input_size, correlated=None):
+        super().__init__(input_size)
+        channels = torch.arange(input_size)
+        if correlated is not None:
+            channels = torch.tensor(correlated)
+        if len(channels) > _MOST_CORRELATED:
+            places = torch.linspace(0, len(channels) - 1, _MOST_CORRELATED)
+            channels = channels[places.round().long()]
+        self.register_buffer("correlated", channels, persistent=False)
+
+    @property
+    def sizes(self):
+        count = len(self.correlated)
+        return [self.input_size, count * (count - 1) // 2]
+
+    @property
+    def output_size(self):
+        return sum(self.sizes)
+
+    def pool(self, features, mask):
+        weights = _uniform_weights(mask)
+        mean, _ = _centre(features, weights)
+        chosen = features.index_select(2, self.correlated)
+        return torch.cat([mean, correlations(chosen, weights)], dim=1)
+
+
 POOLINGS = {
     "mean": MeanPooling,
     "mean_std": MeanStdPooling,
     "corr": CorrelationPooling,
+    "mean_corr": MeanCorrelationPooling,
     "attentive_corr": AttentiveCorrelationPooling,
 }

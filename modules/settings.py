@@ -101,8 +101,15 @@ def _check_linear(hparams):
             "file trains a classifier and nothing else: take "
             "hparams/corr_*.yaml"
         )
-    if not isinstance(hparams["train_on_dev"], bool):
-        raise BadInput("train_on_dev must be true or false")
+    layer = hparams.get("correlated_layer")
+    if layer is not None and (not isinstance(layer, int) or layer < 1):
+        raise BadInput(
+            "correlated_layer must be the number of a layer, counted from 1, "
+            f"or null for the middle one, not {layer}"
+        )
+    for key in ("train_on_dev", "choose_moments"):
+        if not isinstance(hparams.get(key, False), bool):
+            raise BadInput(f"{key} must be true or false")
 
 
 def _check_updates(hparams):

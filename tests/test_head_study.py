@@ -194,7 +194,9 @@ def test_the_mean_alone_is_the_recommended_head(
     runs = []
     for name, file in (("study", str(path)), ("own", None)):
         folder = tmp_path / name
-        own_file, *options = recommended_command(folder, layer_pooling="sum")
+        own_file, *options = recommended_command(
+            folder, layer_pooling="sum", pooling="mean"
+        )
         train.main([file or own_file, *options])
         runs.append((folder / "predictions.csv").read_text())
     assert runs[0] == runs[1]

@@ -41,6 +41,7 @@ def test_a_run_leaves_what_is_promised(finished):
     assert results["WA"] > 0.8  # tones of three pitches
     assert results["encoder_shape"] == [3, 32]
     assert results["strength"] > 0 and "best_epoch" not in results
+    assert results["left_out_log_probability"] < 0
     for name in ("predictions.csv", "dev_predictions.csv", "run.json"):
         assert (folder / name).is_file()
 
@@ -73,7 +74,7 @@ def test_exported_model_says_what_training_said(finished, tmp_path):
     target = tmp_path / "exported"
     export.main([str(folder), str(target), "--include_encoder"])
     card = (target / "README.md").read_text()
-    assert "`mean` pooling of every layer" in " ".join(card.split())
+    assert "correlations of the middle layer" in " ".join(card.split())
     model = load_foreign(target)
     entries = json.loads((folder / "manifests/test.json").read_text())
     root = json.loads((folder / "settings.json").read_text())["data_folder"]
@@ -99,8 +100,11 @@ def test_exported_model_says_what_training_said(finished, tmp_path):
         ({"pooling": "attentive_corr"}, "take hparams/corr_*.yaml"),
         ({"projection_size": 8}, "projection_size 8"),
         ({"standardize": "false"}, "standardize False"),
+        ({"correlated_layer": 0}, "counted from 1, or null"),
+        ({"correlated_layer": 3}, "correlated_layer 3 does not exist"),
         ({"layer_pooling": "best"}, "choose one of sum, stack"),
         ({"train_on_dev": "perhaps"}, "train_on_dev must be true or false"),
+        ({"choose_moments": 2}, "choose_moments must be true or false"),
         ({"label_smoothing": 1.5}, "label_smoothing must be"),
         ({"soft_labels": "agreement"}, "agreement is not known of"),
     ],

@@ -29,7 +29,7 @@ pooling projection_size normalize_layers label_smoothing""".split()
 KEYS_OF_UPDATES = """channel_dropout attention_heads number_of_epochs batch_size
 lr""".split()
 KEYS_OF_RECOMMENDED = """layer_pooling standardize soft_labels
-train_on_dev""".split()
+train_on_dev choose_moments correlated_layer""".split()
 PAPER = ["corr_hubert", "corr_wav2vec2", "corr_wavlm", "corr_whisper"]
 RECOMMENDED = ["emodb", "own_corpus", "recommended"]
 

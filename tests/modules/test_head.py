@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from bad_input import BadInput
+from modules.early_fusion import PairPooling
 from modules.ecapa import POOLINGS
 from modules.head import EmotionHead, Standardization
+from modules.layer_pooling import LayerStack
 from modules.stored_states import StoredStates
 
 
@@ -90,14 +92,14 @@ def test_sizes_at_the_scale_of_the_paper():
 
 
 def test_unknown_pooling_is_refused_with_the_choices():
-    with pytest.raises(BadInput, match="mean, mean_std, corr, attentive_corr"):
+    with pytest.raises(BadInput, match="mean, mean_std, corr, mean_corr"):
         EmotionHead(3, 8, 4, pooling="max")
 
 
 def test_standardisation_gives_all_values_together_variance_one():
     torch.manual_seed(0)
     embeddings = 3 + torch.randn(50, 4) * torch.tensor([1.0, 10.0, 0.1, 0.0])
-    standardization = Standardization(4)
+    standardization = Standardization([4])
     standardization.fit(embeddings)
     out = standardization(embeddings)
     torch.testing.assert_close(
@@ -107,3 +109,41 @@ def test_standardisation_gives_all_values_together_variance_one():
     torch.testing.assert_close(deviations[:3], torch.full((3,), 0.5))
     # What was constant in training stays out, whatever a test brings.
     assert standardization(torch.full((1, 4), 99.0))[0, 3] == 0
+
+
+def test_each_moment_has_its_share_of_the_variance():
+    torch.manual_seed(0)
+    embeddings = torch.randn(50, 9) * torch.logspace(-3, 3, 9)
+    standardization = Standardization([6, 0, 3])
+    standardization.fit(embeddings)
+    parts = standardization(embeddings).split([6, 3], dim=1)
+    for part in parts:
+        variance = part.var(dim=0, correction=0).sum().item()
+        assert variance == pytest.approx(1 / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("layers, middle", [(2, 1), (5, 2), (13, 6), (25, 12)])
+def test_the_middle_transformer_layer_is_correlated(layers, middle):
+    head = EmotionHead(
+        layers,
+        width=4,
+        classes=2,
+        projection_size=None,
+        pooling="mean_corr",
+        layer_pooling="stack",
+    ).eval()
+    states = torch.zeros(layers, 1, 9, 4)
+    states[middle] = torch.randn(1, 9, 4)
+    embedding = head.pool(head.project(states), torch.ones(1))[0]
+    row, column = torch.triu_indices(4, 4, offset=1)
+    expected = torch.corrcoef(states[middle, 0].T)[row, column]
+    torch.testing.assert_close(embedding[-6:], expected)
+
+
+def test_one_may_choose_the_layer_and_of_two_upstreams_it_is_both():
+    stack = LayerStack(5)
+    assert stack.layer_channels(2, layer=4) == [6, 7]
+    with pytest.raises(BadInput, match="layer 5 does not exist.* 1 to 4"):
+        stack.layer_channels(2, layer=5)
+    pair = PairPooling(stack, LayerStack(3))
+    assert pair.layer_channels((2, 3)) == [2, 3, 8, 9, 10]

@@ -88,18 +88,19 @@ def test_a_class_of_one_speaker_or_one_utterance():
     speakers = list("abcdef") + ["g"]
     assert leave_out(labels, speakers) == []
     inputs = torch.randn(7, 3).double()
-    strength = choose_strength(inputs, one_hot(labels, 2), labels, speakers)
-    assert strength == STRENGTHS[len(STRENGTHS) // 2]
+    chosen = choose_strength(inputs, one_hot(labels, 2), labels, speakers)
+    assert chosen == (STRENGTHS[len(STRENGTHS) // 2], None)
 
 
 def test_what_speakers_agree_on_is_trusted_and_noise_is_not():
     speakers = [f"speaker{i // 12}" for i in range(60)]
     inputs, labels = problem(size=100, noise=0.3)
-    clear = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
+    clear, sure = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
     torch.manual_seed(0)
     labels = labels[torch.randperm(60)]
-    noise = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
+    noise, guess = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
     assert noise == STRENGTHS[0] < clear
+    assert guess < sure < 0
 
 
 class Dataset(list):
@@ -120,13 +121,13 @@ class Dataset(list):
             self.append((name, stored, label))
 
 
-def make_head():
+def make_head(pooling="mean"):
     return EmotionHead(
         3,
         8,
         2,
         projection_size=None,
-        pooling="mean",
+        pooling=pooling,
         channel_dropout=0.0,
         layer_pooling="stack",
         standardize=True,
@@ -163,3 +164,48 @@ def test_dev_has_no_part_in_the_scale():
     torch.testing.assert_close(
         head.standardization.mean, other.standardization.mean
     )
+
+
+class Correlated(Dataset):
+    """Classes that differ in how two channels go together, and not in mean."""
+
+    def __init__(self, labels, seed):
+        super().__init__(labels, seed)
+        self.clear()
+        generator = torch.Generator().manual_seed(seed)
+        for name, label in zip(self.ids, self.targets):
+            states = torch.randn(50, 3, 8, generator=generator)
+            states[..., 1] = states[..., 0] * (2 * label - 1)
+            states -= states.mean(dim=0)
+            stored = StoredStates.from_hidden_states(states, torch.float32)
+            self.append((name, stored, label))
+
+
+def test_correlations_are_used_where_left_out_speakers_gain_by_them():
+    labels = [0, 1] * 20
+    training = LinearTraining(choose_moments=True)
+    head = make_head("mean_corr").eval()
+    _, chosen = training.fit(head, Correlated(labels, 0), Correlated(labels, 1))
+    assert chosen["moments"] == 2 and chosen["dev_WA"] == 1
+    unused = LinearTraining().fit(
+        make_head(), Correlated(labels, 0), Correlated(labels, 1)
+    )[1]["left_out_log_probability"]
+    assert chosen["left_out_log_probability"] > unused + 0.1
+
+
+def test_correlations_that_are_noise_are_left_out():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    head, plain = make_head("mean_corr").eval(), make_head().eval()
+    _, chosen = LinearTraining(choose_moments=True).fit(head, train, dev)
+    _, expected = LinearTraining().fit(plain, train, dev)
+    assert chosen == pytest.approx(expected) and chosen["moments"] == 1
+    states = [stored for _, stored, _ in dev]
+    torch.testing.assert_close(head(states), plain(states))
+
+
+def test_where_nothing_can_be_left_out_the_mean_is_used():
+    training = LinearTraining(choose_moments=True)
+    head = make_head("mean_corr")
+    _, chosen = training.fit(head, Dataset([0] * 9 + [1], 0), Dataset([0], 1))
+    assert chosen["moments"] == 1
+    assert chosen["left_out_log_probability"] is None

@@ -13,6 +13,7 @@ from modules.pooling import (
     AttentiveCorrelationPooling,
     ChannelDropout,
     CorrelationPooling,
+    MeanCorrelationPooling,
     MeanPooling,
     MeanStdPooling,
 )
@@ -259,3 +260,21 @@ def test_channel_dropout_drops_whole_channels_and_keeps_the_mean():
     assert torch.equal(ChannelDropout(0.25).eval()(features), features)
     with pytest.raises(ValueError):
         ChannelDropout(1.0)
+
+
+def test_mean_and_correlation_of_the_chosen_channels():
+    features, lengths, _ = padded_batch([7, 4], seed=1, junk=float("nan"))
+    pooling = MeanCorrelationPooling(CHANNELS, correlated=[1, 4, 5])
+    mean, correlations = pooling(features, lengths).split(pooling.sizes, dim=1)
+    torch.testing.assert_close(mean, MeanPooling()(features, lengths))
+    chosen = features[..., [1, 4, 5]]
+    expected = CorrelationPooling(3)(chosen, lengths)
+    torch.testing.assert_close(correlations, expected)
+    assert not pooling.state_dict()
+
+
+def test_of_many_channels_256_spread_evenly_are_correlated():
+    pooling = MeanCorrelationPooling(2000, correlated=list(range(500, 1524)))
+    assert pooling.sizes == [2000, 32_640]  # as many as the paper's
+    assert (pooling.correlated[0], pooling.correlated[-1]) == (500, 1523)
+    assert set(pooling.correlated.diff().tolist()) == {4, 5}

@@ -12,7 +12,7 @@ from modules.head import EmotionHead
 from modules.pooling import AttentiveCorrelationPooling, correlations
 
 # A score beside which the softmax gives the other layers nothing.
-_ALONE = 1000.0
+ALONE = 1000.0
 
 
 class CosineAdamW(torch.optim.AdamW):
@@ -178,7 +178,7 @@ class StudyHead(EmotionHead):
         scores = self.layer_pooling.scores
         scores.requires_grad_(one_layer is None and not even_layers)
         if one_layer is not None:
-            scores.data[one_layer] = _ALONE
+            scores.data[one_layer] = ALONE
         values, classes = self.pooling.output_size, options["classes"]
         if classifier_rank is not None:
             self.classifier = nn.Sequential(

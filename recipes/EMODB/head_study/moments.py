@@ -13,6 +13,7 @@ from modules.pooling import (
     MeanStdPooling,
     Pooling,
 )
+from recipes.EMODB.head_study.head import ALONE
 
 
 class StdPooling(MeanStdPooling):
@@ -105,27 +106,6 @@ class JointPooling(Pooling):
         return torch.cat(pooled, dim=1)
 
 
-class JointStandardization(Standardization):
-    """Every moment has the same variance, however many values it has.
-
-    Arguments
-    ---------
-    sizes : list of int
-        Number of values of each.
-    """
-
-    def __init__(self, sizes):
-        super().__init__(sum(sizes))
-        self.sizes = sizes
-
-    def fit(self, embeddings):
-        """Take mean and deviation from training embeddings [n, size]."""
-        super().fit(embeddings)
-        whole = len(self.scale)
-        for part in self.scale.split(self.sizes):
-            part *= (whole / (len(self.sizes) * len(part))) ** 0.5
-
-
 class MomentsHead(EmotionHead):
     """An `EmotionHead` with any moments.
 
@@ -133,15 +113,19 @@ class MomentsHead(EmotionHead):
     ---------
     moments : str
         Keys of `MOMENTS` with + between them.
+    one_layer : int
+        The hidden state that is used alone; None: the mean of all.
     **options
         See `modules.head.EmotionHead`; ``standardize`` is true.
     """
 
-    def __init__(self, moments, **options):
+    def __init__(self, moments, one_layer=None, **options):
         super().__init__(**options | {"pooling": "mean", "standardize": True})
+        if one_layer is not None:
+            self.layer_pooling.scores.data[one_layer] = ALONE
         names = moments.split("+")
         self.pooling = JointPooling(self.pooling.input_size, names)
-        self.standardization = JointStandardization(self.pooling.sizes)
+        self.standardization = Standardization(self.pooling.sizes)
         self.classifier = nn.Linear(
             self.pooling.output_size, options["classes"]
         )
