@@ -18,6 +18,8 @@ logger = get_logger(__name__)
 # The squares of the weights cost 1 / (2 * strength) beside the summed loss.
 STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4)
 PARTS = 5
+# Values of embeddings that are in fp64 at a time.
+_COLUMNS = 4096
 
 
 class LinearTraining:
@@ -89,8 +91,9 @@ class LinearTraining:
         if self.train_on_dev:
             weights, bias = fit_classifier(inputs, targets, strength)
         with torch.no_grad():
+            weights = back(weights)
             head.classifier.weight.zero_()
-            head.classifier.weight[:, : back.shape[1]] = weights @ back
+            head.classifier.weight[:, : weights.shape[1]] = weights
             head.classifier.bias.copy_(bias)
         predictions = dev.ids, dev.targets, log_probabilities
         return predictions, chosen | {"dev_WA": accuracy}
@@ -102,7 +105,7 @@ class LinearTraining:
 
         Returns
         -------
-        inputs, back : torch.Tensor
+        inputs, back : torch.Tensor, callable
             See `rotate`; of the moments that are used.
         chosen : dict
             As `fit` returns, without dev.
@@ -162,7 +165,9 @@ def rotate(inputs):
     """Turn inputs into as few values as there are utterances.
 
     Distances and products stay as they are, and so does what the squares of
-    weights cost: the minimum is the same, and is found sooner.
+    weights cost: the minimum is the same, and is found sooner. By way of the
+    products of all pairs of utterances, so that no second copy of embeddings
+    with many thousand values is held.
 
     Arguments
     ---------
@@ -173,15 +178,24 @@ def rotate(inputs):
     -------
     rotated : torch.Tensor
         fp64 [n, at most n].
-    back : torch.Tensor
-        Turns weights for ``rotated`` into weights for ``inputs``; fp64
-        [at most n, values].
+    back : callable
+        Turns weights for ``rotated``, [classes, at most n], into weights for
+        ``inputs``, fp64 [classes, values].
     """
-    inputs = inputs.double()
     if inputs.shape[0] >= inputs.shape[1]:
-        return inputs, torch.eye(inputs.shape[1]).to(inputs)
-    back = torch.linalg.qr(inputs.T).Q.T
-    return inputs @ back.T, back
+        return inputs.double(), lambda weights: weights
+    parts = inputs.split(_COLUMNS, dim=1)
+    products = sum(part.double() @ part.double().T for part in parts)
+    powers, axes = torch.linalg.eigh(products)
+    # Beyond what fp32 inputs can tell there is rounding alone.
+    kept = powers > 1e-12 * powers[-1]
+    axes, lengths = axes[:, kept], powers[kept].sqrt()
+
+    def back(weights):
+        shares = (weights / lengths) @ axes.T
+        return torch.cat([shares @ part.double() for part in parts], dim=1)
+
+    return axes * lengths, back
 
 
 def choose_strength(inputs, targets, labels, speakers):

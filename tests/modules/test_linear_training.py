@@ -52,7 +52,7 @@ def test_rotation_keeps_the_minimum():
     turned, turned_bias = fit_classifier(rotated, targets, 10.0)
     fresh = problem(count=9, size=80, seed=1)[0]
     torch.testing.assert_close(
-        fresh @ (turned @ back).T + turned_bias,
+        fresh @ back(turned).T + turned_bias,
         fresh @ weights.T + bias,
         atol=2e-3,
         rtol=0,
