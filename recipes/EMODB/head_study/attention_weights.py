@@ -1,7 +1,7 @@
 r"""What attention attends to, in the finished runs of a system.
 
     python -m recipes.EMODB.head_study.attention_weights \
-        results/EMODB/head_study/attention
+        results/head_study/refit_study/attention
 
 Of every utterance that was held out: how many of its frames carry the weight,
 whether another seed gives the same frames weight, and whether it is loudness.

@@ -1,4 +1,4 @@
-"""What `head_study.yaml` changes in the paper's head, one thing at a time.
+"""What `changes_study.yaml` changes in the paper's head, one thing at a time.
 
 For the study alone: none of it is part of the systems that are offered.
 """
