@@ -21,7 +21,7 @@ from report.page import write_report
 from tables.cells import run_cells
 from tables.collect import collect
 from tables.late_fusion import fuse_systems
-from tables.plan import read_plan
+from tables.read_plan import read_plan
 from tables.record import record_plan
 from tables.write import (
     format_folds,
