@@ -279,7 +279,10 @@ def test_other_recordings_or_weights_are_not_mixed_in(
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"pooling": "max"}, "mean_std, corr, attentive_corr, ecapa_tdnn"),
+        (
+            {"pooling": "max"},
+            "mean_std, corr, mean_corr, attentive_corr, ecapa_tdnn",
+        ),
         ({"test_fold": 6}, "choose one of 1, 2, 3, 4, 5"),
         ({"label_smothing": 0.1}, "did you mean --label_smoothing"),
         ({"label_smoothing": 1.5}, "label_smoothing must be"),
