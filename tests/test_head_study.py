@@ -220,3 +220,11 @@ def test_the_study_is_corr_emodb_with_more_keys():
     for line in corr[: corr.index("# Head")].splitlines()[6:]:
         if not line.startswith(("encoder_hub:", "output_folder:")):
             assert line in study.splitlines()
+
+
+def test_a_last_batch_of_one_can_be_standardised():
+    head = StudyHead(**SIZES, normalize_embeddings=True).train()
+    states = torch.randn(SIZES["layers"], 1, 9, SIZES["width"])
+    output = head(states, torch.ones(1))
+    output[0, 0].backward()
+    assert torch.isfinite(head.projection.weight.grad).all()

@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from modules.head import EmotionHead
 from modules.pooling import AttentiveCorrelationPooling, correlations
@@ -132,6 +133,17 @@ class StudyPooling(AttentiveCorrelationPooling):
         return values * (1 - share.clamp(max=1))[:, None]
 
 
+class _Normalization(nn.BatchNorm1d):
+    """Batch normalisation; a last batch of one has no deviation of its own."""
+
+    def forward(self, values):
+        if self.training and len(values) > 1:
+            return super().forward(values)
+        return F.batch_norm(
+            values, self.running_mean, self.running_var, eps=self.eps
+        )
+
+
 class StudyHead(EmotionHead):
     """An `EmotionHead` with `StudyPooling` and a classifier of low rank.
 
@@ -186,4 +198,4 @@ class StudyHead(EmotionHead):
                 nn.Linear(classifier_rank, classes),
             )
         if normalize_embeddings:
-            self.standardization = nn.BatchNorm1d(values, affine=False)
+            self.standardization = _Normalization(values, affine=False)
