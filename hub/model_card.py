@@ -289,16 +289,16 @@ def _wrap(text):
 def _head(settings):
     """Say what is between hidden states and classifier."""
     pooling = f"`{settings['pooling']}` pooling"
-    if settings.get("layer_pooling") == "stack":
-        if settings["pooling"] == "mean_corr":
-            layer = settings.get("correlated_layer")
-            layer = "the middle layer" if layer is None else f"layer {layer}"
-            pooling = (
-                f"{pooling}: mean of every layer and correlations of {layer}"
-            )
-            return f"{pooling}, standardised"
+    if settings.get("layer_pooling") != "stack":
+        return f"weighted layers, projection, {pooling}"
+    if settings["pooling"] != "mean_corr":
         return f"{pooling} of every layer, standardised"
-    return f"weighted layers, projection, {pooling}"
+    number = settings.get("correlated_layer")
+    layer = "the middle layer" if number is None else f"layer {number}"
+    return (
+        f"{pooling}: mean of every layer and correlations of {layer}, "
+        "standardised"
+    )
 
 
 def _mean(runs, key):
