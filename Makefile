@@ -28,8 +28,8 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) results cache
 
-$(READY): requirements.txt requirements-dev.txt constraints.txt fix_torchaudio.py
+$(READY): requirements.txt requirements-dev.txt constraints.txt tools/fix_torchaudio.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
-	$(BIN)/python fix_torchaudio.py
+	$(BIN)/python tools/fix_torchaudio.py
 	touch $@

@@ -16,20 +16,20 @@ could be done.
 import argparse
 import sys
 
-from bad_input import one_sentence
-from report.page import write_report
-from tables.cells import run_cells
-from tables.collect import collect
-from tables.late_fusion import fuse_systems
-from tables.read_plan import read_plan
-from tables.record import record_plan
-from tables.write import (
+from modules.errors import one_sentence
+from modules.experiments.late_fusion import fuse_systems
+from modules.experiments.launcher import run_cells
+from modules.experiments.read_plan import read_plan
+from modules.experiments.record import record_plan
+from modules.experiments.results_table import collect
+from modules.experiments.write import (
     format_folds,
     format_pooled_confusion,
     format_table,
     write_results_json,
     write_table,
 )
+from modules.report.page import write_report
 
 
 def _seeds(text):

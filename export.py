@@ -14,11 +14,11 @@ import pathlib
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from bad_input import BadInput, one_sentence
-from hub.model_card import CORPORA
-from hub.model_folder import build, describe_files, write_files
-from hub.trained_run import read_runs
-from whole_folder import check_vacant, write_whole
+from modules.errors import BadInput, one_sentence
+from modules.files import check_vacant, write_whole
+from modules.inference.model_card import CORPORA
+from modules.inference.packaging import build, describe_files, write_files
+from modules.training.run import read_runs
 
 
 def push(folder, repository):

@@ -22,18 +22,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from speechbrain.utils.logger import get_logger
 
-from bad_input import BadInput, one_sentence
-from modules.experiment import (
+from modules.errors import BadInput, one_sentence
+from modules.files import write_rows
+from modules.models.pooling import MeanStdPooling
+from modules.models.upstream import upstream_names
+from modules.training.experiment import (
     load_experiment,
     open_output_folder,
     prepare_run,
     report,
 )
-from modules.pooling import MeanStdPooling
-from modules.results import format_results, prediction_rows, score, write_rows
-from modules.run_record import write_run_record
-from modules.settings import is_fine_tuning
-from modules.upstream import upstream_names
+from modules.training.metrics import format_results, prediction_rows, score
+from modules.training.run_record import write_run_record
+from modules.training.settings import is_fine_tuning
 
 logger = get_logger("floor")
 
@@ -46,8 +47,8 @@ def pooled_features(dataset):
 
     Arguments
     ---------
-    dataset : modules.batch.StoredUtterances
-        From `modules.experiment.make_datasets`.
+    dataset : modules.features.stored_utterances.StoredUtterances
+        From `modules.training.experiment.make_datasets`.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def predict(model, dataset, pooled, choice, labels):
     ---------
     model : sklearn.pipeline.Pipeline
         From `fit`.
-    dataset : modules.batch.StoredUtterances
+    dataset : modules.features.stored_utterances.StoredUtterances
         Gives the names of the utterances.
     pooled : tuple
         From `pooled_features` of the same.

@@ -19,16 +19,16 @@ import sys
 
 import torch
 
-from bad_input import BadInput, one_sentence
-from custom_interface import LONGEST_SECONDS
-from hub.loading import load_model
-from modules.allocator import keep_freed_memory
 from modules.audio import SAMPLE_RATE, read_length, read_speech
-from modules.pictures import draw_recording
-from modules.results import save_figure, write_text
-from prediction.hearing import predict
-from prediction.recordings import find_files
-from prediction.tables import format_output, format_table
+from modules.errors import BadInput, one_sentence
+from modules.files import write_text
+from modules.inference.allocator import keep_freed_memory
+from modules.inference.formats import format_output, format_table
+from modules.inference.loading import load_model
+from modules.inference.predictor import predict
+from modules.inference.recordings import find_files
+from modules.inference.speechbrain_interface import LONGEST_SECONDS
+from modules.plots import draw_recording, save_figure
 
 
 def plot(path, model, rows, labels, device):
@@ -41,7 +41,7 @@ def plot(path, model, rows, labels, device):
     model : custom_interface.EmotionModel
         Gives the attention.
     rows : list of tuple
-        Of one file, from `prediction.hearing.predict`.
+        Of one file, from `modules.inference.predictor.predict`.
     labels : list of str
         Names of the classes.
     device : str

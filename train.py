@@ -13,10 +13,10 @@ import sys
 
 from speechbrain.utils.distributed import ddp_init_group, if_main_process
 
-from bad_input import one_sentence
-from modules.experiment import load_experiment
-from modules.fold import train_fold
-from modules.results import format_results
+from modules.errors import one_sentence
+from modules.training.experiment import load_experiment
+from modules.training.fold import train_fold
+from modules.training.metrics import format_results
 
 
 def main(arguments):

@@ -17,7 +17,6 @@ import tempfile
 
 import torch
 
-from bad_input import one_sentence
 from benchmarks.frozen_features import LARGE
 from benchmarks.measure import (
     describe_machine,
@@ -29,9 +28,10 @@ from benchmarks.measure import (
 from benchmarks.recordings import draw_durations
 from demo.random_encoder import make_random_encoder
 from modules.audio import SAMPLE_RATE
-from modules.encoder import PRECISIONS
-from modules.head import EmotionHead
-from modules.trainable_encoder import TrainableEncoder
+from modules.errors import one_sentence
+from modules.models.encoder import PRECISIONS
+from modules.models.head import EmotionHead
+from modules.models.trainable_encoder import TrainableEncoder
 
 CLASSES = 4
 
@@ -44,7 +44,7 @@ class Tuning:
     encoder_hub : str
         A local folder or a name on the HuggingFace Hub.
     options : dict
-        For `modules.trainable_encoder.TrainableEncoder`.
+        For `modules.models.trainable_encoder.TrainableEncoder`.
     batch_size : int
         Utterances of an update.
     device, precision : str

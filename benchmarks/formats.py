@@ -21,9 +21,9 @@ from benchmarks.measure import (
     time_beside,
 )
 from benchmarks.recordings import draw_durations
-from modules.feature_store import FeatureStore
-from modules.layer_pooling import LayerPooling
-from modules.stored_states import StoredStates
+from modules.features.store import FeatureStore
+from modules.features.stored_states import StoredStates
+from modules.models.layer_pooling import LayerPooling
 
 REPEATS = 5
 

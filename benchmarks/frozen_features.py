@@ -34,13 +34,13 @@ from benchmarks.recordings import SECONDS, draw_durations, make_recordings
 from benchmarks.update import Update
 from demo.random_encoder import make_random_encoder
 from modules.audio import read_waveform
-from modules.encoder import FrozenEncoder
-from modules.extraction import plan_batches
-from modules.feature_cache import GPU_BATCH_SECONDS, FeatureCache
-from modules.feature_store import FeatureStore
-from modules.head import EmotionHead
-from modules.pooling import POOLINGS
-from modules.stored_states import StoredStates
+from modules.features.cache import GPU_BATCH_SECONDS, FeatureCache
+from modules.features.extraction import plan_batches
+from modules.features.store import FeatureStore
+from modules.features.stored_states import StoredStates
+from modules.models.encoder import FrozenEncoder
+from modules.models.head import EmotionHead
+from modules.models.pooling import POOLINGS
 
 LARGE = {
     "num_attention_heads": 16,

@@ -24,7 +24,6 @@ import torch
 from speechbrain.inference.interfaces import foreign_class
 from torch.utils.flop_counter import FlopCounterMode
 
-from bad_input import one_sentence
 from benchmarks.measure import (
     describe_machine,
     fresh_process,
@@ -34,10 +33,11 @@ from benchmarks.measure import (
     time_beside,
 )
 from benchmarks.recordings import draw_durations, make_recordings
-from hub.loading import load_model
-from modules.allocator import keep_freed_memory
 from modules.audio import SAMPLE_RATE, read_waveform
-from prediction.hearing import predict
+from modules.errors import one_sentence
+from modules.inference.allocator import keep_freed_memory
+from modules.inference.loading import load_model
+from modules.inference.predictor import predict
 
 PARTS = ("start", "overhead", "folder", "memory")
 

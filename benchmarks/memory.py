@@ -23,9 +23,9 @@ import torch
 from benchmarks.measure import print_table
 from benchmarks.recordings import make_recordings
 from benchmarks.update import Update
-from modules.batch import StoredUtterances
-from modules.extraction import encode_batches
-from modules.feature_store import FeatureStore
+from modules.features.extraction import encode_batches
+from modules.features.store import FeatureStore
+from modules.features.stored_utterances import StoredUtterances
 
 LAYERS, WIDTH, FRAMES, BATCH = 25, 1024, 225, 32
 ROOT = pathlib.Path(__file__).parents[1]

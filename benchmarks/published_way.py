@@ -15,7 +15,7 @@ def loop_over_utterances(pooling, packed, frames):
 
     Arguments
     ---------
-    pooling : modules.pooling.Pooling
+    pooling : modules.models.pooling.Pooling
         Of any kind.
     packed : torch.Tensor
         [frames, channels].

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from modules.head import EmotionHead
+from modules.models.head import EmotionHead
 
 
 class Update:
@@ -12,7 +12,7 @@ class Update:
     Arguments
     ---------
     pooling : str
-        See `modules.pooling.POOLINGS`.
+        See `modules.models.pooling.POOLINGS`.
     device : str
         Of the head.
     """

@@ -17,7 +17,6 @@ import io
 import os
 import pathlib
 
-from bad_input import BadInput
 from data_prep.manifest import (
     RESERVED,
     Utterance,
@@ -25,6 +24,7 @@ from data_prep.manifest import (
     read_text,
     write_manifests,
 )
+from modules.errors import BadInput
 
 COLUMNS = ("path", "label", "speaker")
 DELIMITERS = ",;\t"

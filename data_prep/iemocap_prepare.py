@@ -24,7 +24,6 @@ import re
 
 from speechbrain.utils.logger import get_logger
 
-from bad_input import BadInput
 from data_prep.manifest import (
     Utterance,
     existing_folder,
@@ -32,6 +31,7 @@ from data_prep.manifest import (
     read_text,
     write_manifests,
 )
+from modules.errors import BadInput
 
 logger = get_logger(__name__)
 

@@ -19,7 +19,7 @@ import soundfile
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from bad_input import BadInput
+from modules.errors import BadInput
 
 logger = get_logger(__name__)
 

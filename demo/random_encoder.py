@@ -24,8 +24,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bad_input import BadInput, one_sentence
-from whole_folder import make_whole
+from modules.errors import BadInput, one_sentence
+from modules.files import make_whole
 
 MARKER = "README.md"
 

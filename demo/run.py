@@ -11,9 +11,9 @@ import shlex
 import subprocess
 import sys
 
-from bad_input import one_sentence
 from demo.random_encoder import make_random_encoder
 from demo.synthetic_corpus import make_corpus
+from modules.errors import one_sentence
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = pathlib.Path("results/demo")

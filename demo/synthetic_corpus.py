@@ -25,8 +25,8 @@ import soundfile
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from bad_input import one_sentence
-from whole_folder import make_whole
+from modules.errors import one_sentence
+from modules.files import make_whole
 
 SAMPLE_RATE = 16000
 MARKER = "SYNTHETIC.txt"

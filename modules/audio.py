@@ -4,7 +4,7 @@ import soundfile
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 
-from bad_input import BadInput
+from modules.errors import BadInput
 
 SAMPLE_RATE = 16000
 

@@ -153,7 +153,7 @@ def trained(command, tmp_path_factory):
     import types
 
     import train
-    from modules.brain import EmotionBrain
+    from modules.training.brain import EmotionBrain
 
     root = tmp_path_factory.mktemp("trained")
     folders, log_probabilities = {}, {}

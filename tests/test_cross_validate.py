@@ -14,9 +14,9 @@ from conftest import ROOT
 
 import cross_validate
 import train
-from bad_input import BadInput
-from tables import cells
-from tables.experiment_file import is_experiment
+from modules.errors import BadInput
+from modules.experiments import launcher as cells
+from modules.experiments.experiment_file import is_experiment
 
 # Imports what cells are forked with; whoever asks for a GPU is answered as by
 # a PyTorch that was built with CUDA.
@@ -308,7 +308,7 @@ def test_bad_options_are_one_sentence(
 
 
 def test_a_system_may_have_a_hyperparameter_file_of_its_own(tmp_path):
-    from tables.read_plan import read_plan
+    from modules.experiments.read_plan import read_plan
 
     path = tmp_path / "table.yaml"
     path.write_text(
@@ -333,7 +333,7 @@ seeds: [1]
 
 
 def test_an_option_is_for_the_files_that_have_its_key(tmp_path):
-    from tables.read_plan import read_plan
+    from modules.experiments.read_plan import read_plan
 
     path = tmp_path / "table.yaml"
     path.write_text(
@@ -360,7 +360,7 @@ seeds: [1]
 
 def test_what_reads_the_table_comes_after_what_it_reads(tmp_path, monkeypatch):
     """However many runs there are side by side."""
-    from tables.read_plan import read_plan
+    from modules.experiments.read_plan import read_plan
 
     path = tmp_path / "table.yaml"
     path.write_text(
@@ -419,7 +419,7 @@ def test_neither_kind_of_file(tmp_path, capsys):
     ids=lambda p: p.stem,
 )
 def test_every_recipe_can_be_planned(path, encoder_folder):
-    from tables.read_plan import read_plan
+    from modules.experiments.read_plan import read_plan
 
     plan = read_plan(path, ["--data_folder=/nowhere"])
     assert len(plan.folds) == 5 and plan.cells

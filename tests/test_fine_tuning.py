@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import export
 import train
-from modules import fine_tuning
-from modules.fine_tuning import FineTuningBrain
+from modules.training import fine_tuning
+from modules.training.fine_tuning import FineTuningBrain
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +194,7 @@ def test_half_precision_and_one_epoch(fine_tune, encoder_folder, tmp_path):
     )
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert len(results["layer_weights"]) == 3
-    from modules.encoder import FrozenEncoder
+    from modules.models.encoder import FrozenEncoder
 
     FrozenEncoder(tmp_path / "run/encoder")(torch.randn(1, 16000))
 

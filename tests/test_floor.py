@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 import floor
-from modules.feature_cache import FeatureCache
-from modules.pooling import MeanStdPooling
+from modules.features.cache import FeatureCache
+from modules.models.pooling import MeanStdPooling
 
 
 def test_features_are_mean_and_deviation_of_each_layer():

@@ -14,7 +14,7 @@ import export
 import floor
 import train
 from modules.audio import read_waveform
-from modules.brain import EmotionBrain
+from modules.training.brain import EmotionBrain
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from safetensors import safe_open
 
 import train
-from modules.brain import EmotionBrain, best_on_dev
-from modules.feature_cache import FeatureCache
+from modules.features.cache import FeatureCache
+from modules.training.brain import EmotionBrain, best_on_dev
 
 ROOT = pathlib.Path(__file__).parents[1]
 HPARAMS = sorted((ROOT / "hparams").glob("*.yaml"))

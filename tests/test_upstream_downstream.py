@@ -11,8 +11,8 @@ import yaml
 import export
 import predict
 import train
-from hub.trained_run import Run
-from modules.brain import EmotionBrain
+from modules.training.brain import EmotionBrain
+from modules.training.run import Run
 
 
 def predictions(folder, name="predictions.csv"):

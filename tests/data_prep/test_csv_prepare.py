@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 from synthetic_corpora import write_wav
 
-from bad_input import BadInput
 from data_prep.csv_prepare import deal_speakers, prepare_csv, read_csv
+from modules.errors import BadInput
 
 ROWS = [
     ("a/1.wav", "calm", "ann"),

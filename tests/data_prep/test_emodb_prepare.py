@@ -7,8 +7,8 @@ import pathlib
 import pytest
 from synthetic_corpora import write_emodb, write_wav
 
-from bad_input import BadInput
 from data_prep.emodb_prepare import prepare_emodb, read_emodb
+from modules.errors import BadInput
 
 EMODB = pathlib.Path(__file__).parents[3] / "shared" / "data" / "emodb"
 needs_emodb = pytest.mark.skipif(

@@ -13,9 +13,9 @@ from synthetic_corpora import (
     write_iemocap,
 )
 
-from bad_input import BadInput
 from data_prep.iemocap_prepare import _agreement, prepare_iemocap, read_iemocap
 from data_prep.manifest import Utterance
+from modules.errors import BadInput
 
 
 @pytest.fixture(scope="module")

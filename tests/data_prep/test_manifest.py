@@ -13,7 +13,6 @@ from hypothesis import assume, given, strategies as st
 from speechbrain.dataio.dataio import load_data_json
 from synthetic_corpora import write_wav
 
-from bad_input import BadInput
 from data_prep.manifest import (
     Utterance,
     first_few,
@@ -22,6 +21,7 @@ from data_prep.manifest import (
     validate,
     write_manifests,
 )
+from modules.errors import BadInput
 
 
 def make(sizes, labels="ab"):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModel
 
-from bad_input import BadInput
 from demo import random_encoder
 from demo.random_encoder import FAMILIES, make_random_encoder
+from modules.errors import BadInput
 
 SMALL = {"layers": 2, "width": 32}
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from bad_input import BadInput
 from data_prep.iemocap_prepare import read_iemocap
 from demo import synthetic_corpus
 from demo.synthetic_corpus import (
@@ -25,6 +24,7 @@ from demo.synthetic_corpus import (
     Espeak,
     make_corpus,
 )
+from modules.errors import BadInput
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -15,11 +15,11 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bad_input import BadInput, one_sentence
-from hub.trained_run import Run
-from modules.experiment import load_experiment, read_manifests
-from modules.extraction import read_recording
-from tables.late_fusion import find_runs
+from modules.errors import BadInput, one_sentence
+from modules.experiments.late_fusion import find_runs
+from modules.features.extraction import read_recording
+from modules.training.experiment import load_experiment, read_manifests
+from modules.training.run import Run
 
 
 def main(arguments=None):
@@ -41,7 +41,7 @@ def measure(runs):
     Arguments
     ---------
     runs : dict
-        (fold, seed) -> folder, from `tables.late_fusion.find_runs`.
+        (fold, seed) -> folder, from `modules.experiments.late_fusion.find_runs`.
 
     Returns
     -------

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modules.head import EmotionHead
-from modules.pooling import AttentiveCorrelationPooling, correlations
+from modules.models.head import EmotionHead
+from modules.models.pooling import AttentiveCorrelationPooling, correlations
 
 # A score beside which the softmax gives the other layers nothing.
 ALONE = 1000.0
@@ -64,7 +64,7 @@ class StudyPooling(AttentiveCorrelationPooling):
     Arguments
     ---------
     input_size, attention_heads : int
-        See `modules.pooling.AttentiveCorrelationPooling`.
+        See `modules.models.pooling.AttentiveCorrelationPooling`.
     temperature : float
         Divides the scores before the softmax; inf: all frames weigh the same.
     own_moments : bool
@@ -160,7 +160,7 @@ class StudyHead(EmotionHead):
     temperature, own_moments, evenness, shrinkage, batch_size
         See `StudyPooling`.
     **options
-        See `modules.head.EmotionHead`; ``pooling`` is attentive_corr.
+        See `modules.models.head.EmotionHead`; ``pooling`` is attentive_corr.
     """
 
     def __init__(

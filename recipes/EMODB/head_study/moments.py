@@ -6,8 +6,8 @@ For `moments_study.yaml` alone: none of it is part of what is offered.
 import torch
 from torch import nn
 
-from modules.head import EmotionHead, Standardization
-from modules.pooling import (
+from modules.models.head import EmotionHead, Standardization
+from modules.models.pooling import (
     CorrelationPooling,
     MeanPooling,
     MeanStdPooling,
@@ -116,7 +116,7 @@ class MomentsHead(EmotionHead):
     one_layer : int
         The hidden state that is used alone; None: the mean of all.
     **options
-        See `modules.head.EmotionHead`; ``standardize`` is true.
+        See `modules.models.head.EmotionHead`; ``standardize`` is true.
     """
 
     def __init__(self, moments, one_layer=None, **options):

@@ -3,8 +3,8 @@
 For `refit_study.yaml` alone: none of it is part of what is offered.
 """
 
-from hub.trained_run import Run
-from modules.head import EmotionHead
+from modules.models.head import EmotionHead
+from modules.training.run import Run
 
 
 class TrainedHead(EmotionHead):
@@ -15,7 +15,7 @@ class TrainedHead(EmotionHead):
     run : str
         Output folder of train.py.
     layers, width, classes : int
-        See `modules.head.EmotionHead`.
+        See `modules.models.head.EmotionHead`.
     """
 
     def __init__(self, run, layers, width, classes):

@@ -1,0 +1,1 @@
+"""Hidden states on disk: computed once, read by every run."""

@@ -1,0 +1,246 @@
+"""A model's folder: what goes into it, and writing it."""
+
+import io
+import pathlib
+import shutil
+
+import soundfile
+import torch
+import yaml
+from safetensors.torch import save, save_file
+
+from modules.errors import BadInput
+from modules.inference.interface_source import self_contained_source
+from modules.inference.model_card import model_card
+from modules.inference.speechbrain_interface import (
+    ENCODER_FOLDER,
+    LABELS,
+    WEIGHTS,
+)
+from modules.models.upstream import UpstreamPair, open_upstream
+
+HYPERPARAMS = """\
+# What EncoderClassifier and foreign_class build. The plain values are what
+# predict.py reads; lines with an exclamation mark execute code.
+
+sample_rate: 16000
+{values}
+model: !new:custom_interface.EmotionModel
+{arguments}
+label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
+
+modules:
+    compute_features: !new:custom_interface.ComputeFeatures
+    mean_var_norm: !new:custom_interface.MeanVarNorm
+    embedding_model: !new:custom_interface.Embedding
+        model: !ref <model>
+    classifier: !new:custom_interface.Classifier
+        model: !ref <model>
+
+pretrainer: !new:custom_interface.ModelFolder
+    model: !ref <model>
+    label_encoder: !ref <label_encoder>
+"""
+
+
+def hyperparams(run, members, encoder_revision, encoder_files):
+    """Return the text of hyperparams.yaml."""
+    values = {
+        "encoder_hub": run.settings["encoder_hub"],
+        "encoder_revision": encoder_revision,
+        "encoder_files": encoder_files,
+        "members": members,
+        **run.head_arguments(),
+    }
+    if encoder_files:
+        # A folder of the machine that trained means nothing elsewhere.
+        values["encoder_hub"] = _public_name(run.settings["encoder_hub"])
+    return HYPERPARAMS.format(
+        values=yaml.safe_dump(values, sort_keys=False),
+        arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
+    )
+
+
+def _public_name(encoder_hub):
+    """Return what to call an encoder: its name on the Hub, or its folder's."""
+    folder = pathlib.Path(encoder_hub).expanduser()
+    return folder.name if folder.is_dir() else encoder_hub
+
+
+def pinned_revision(folder, encoder_hub, revision):
+    """Return the commit of an encoder that came from the Hub.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of an upstream; None if it has none.
+    encoder_hub, revision : str
+        As in training.
+    """
+    if folder is None:
+        return revision
+    if folder.parent.name == "snapshots":
+        return folder.name
+    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+
+
+def _check_encoder(run, upstream):
+    """Refuse an encoder that is not the one that the head was trained on."""
+    precision = run.settings["encoder_precision"]
+    if upstream.digest(precision) != run.encoder_digest:
+        raise BadInput(
+            f"the encoder in {upstream.folder or run.settings['encoder_hub']} "
+            f"is not the one that {run.folder} was trained on: put that one "
+            "back, or train again"
+        )
+
+
+def encoder_contents(folder):
+    """Return what of an encoder goes into the model's folder.
+
+    Weights in another format are converted to safetensors.
+
+    Returns
+    -------
+    files : dict
+        Name -> path to copy, or list of paths to convert.
+    """
+    names = ["config.json", "preprocessor_config.json"]
+    files = {name: folder / name for name in names}
+    safe = sorted(folder.glob("model*.safetensors"))
+    if safe:
+        index = folder.glob("model.safetensors.index.json")
+        return files | {path.name: path for path in [*safe, *index]}
+    return files | {"model.safetensors": sorted(folder.glob("*.bin"))}
+
+
+def _convert(paths, target):
+    """Write PyTorch weights as safetensors."""
+    weights = {}
+    for path in paths:
+        weights |= torch.load(path, map_location="cpu", weights_only=True)
+    # Each its own memory: safetensors refuses tensors that share theirs.
+    weights = {k: v.clone().contiguous() for k, v in weights.items()}
+    save_file(weights, target, metadata={"format": "pt"})
+
+
+def example_recording():
+    """Return a wav file of synthetic speech, or None without espeak-ng."""
+    try:
+        from demo.synthetic_corpus import SAMPLE_RATE, Espeak
+
+        with Espeak() as espeak:
+            sentence = "The bus leaves at seven."
+            samples = espeak.speak("en-us+f2", sentence, (60, 60, 170, 70))
+            rate = espeak.sample_rate or SAMPLE_RATE
+    except (ImportError, OSError, RuntimeError):
+        return None
+    wav = io.BytesIO()
+    soundfile.write(wav, samples, rate, format="WAV", subtype="PCM_16")
+    return wav.getvalue()
+
+
+def build(runs, include_encoder, licence, language, name):
+    """Return the files of a model's folder.
+
+    Arguments
+    ---------
+    runs : list of Run
+        One, or the folds of an ensemble.
+    include_encoder : bool
+        Put the encoder into the folder.
+    licence, language : str
+        For the card; None: what is known of the corpus.
+    name : str
+        What the card calls the model.
+
+    Returns
+    -------
+    files : dict
+        Name -> bytes, path to copy, or list of paths to convert.
+
+    Raises
+    ------
+    BadInput
+        If the encoder is a local folder and is to be referred to by name.
+    """
+    first = runs[0]
+    encoder_hub = first.settings["encoder_hub"]
+    revision = first.settings.get("encoder_revision")
+    upstream = open_upstream(encoder_hub, revision)
+    is_pair = isinstance(upstream, UpstreamPair)
+    if is_pair and (include_encoder or upstream.is_local):
+        raise BadInput(
+            f"a model's folder cannot hold two encoders ({encoder_hub}): "
+            "export without --include_encoder a run whose encoders have "
+            "names on the Hub"
+        )
+    is_local = upstream.is_local
+    if is_local and not include_encoder:
+        raise BadInput(
+            f"the encoder {encoder_hub} is a folder on this machine, which "
+            "others cannot load: add --include_encoder"
+        )
+    revision = pinned_revision(upstream.folder, encoder_hub, revision)
+    _check_encoder(first, upstream)
+    # Fbank has no files: it is code.
+    has_files = include_encoder and upstream.folder is not None
+    encoder = encoder_contents(upstream.folder) if has_files else {}
+    weights = {
+        f"{i}.{key}": value.contiguous()
+        for i, run in enumerate(runs)
+        for key, value in run.weights.items()
+    }
+    example = example_recording()
+    card = model_card(
+        runs,
+        name=name,
+        encoder=_public_name(encoder_hub),
+        encoder_is_public=upstream.folder is not None and not is_local,
+        revision=revision,
+        digest=first.encoder_digest,
+        include_encoder=has_files,
+        has_example=example is not None,
+        licence=licence,
+        language=language,
+    )
+    labels = (first.folder / "save" / LABELS).read_bytes()
+    yaml_text = hyperparams(first, len(runs), revision, list(encoder))
+    files = {
+        "README.md": card.encode(),
+        "hyperparams.yaml": yaml_text.encode(),
+        WEIGHTS: save(weights),
+        LABELS: labels,
+        "custom_interface.py": self_contained_source().encode(),
+    }
+    if example is not None:
+        files["example.wav"] = example
+    return files | {
+        f"{ENCODER_FOLDER}/{key}": value for key, value in encoder.items()
+    }
+
+
+def write_files(folder, files):
+    """Write what `build` returned into an empty folder."""
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(exist_ok=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        elif isinstance(content, list):
+            _convert(content, target)
+        else:
+            shutil.copyfile(content, target)
+
+
+def describe_files(files):
+    """Return one line per file: size and name."""
+    lines = []
+    for name, content in files.items():
+        if isinstance(content, bytes):
+            size = len(content)
+        else:
+            paths = content if isinstance(content, list) else [content]
+            size = sum(path.stat().st_size for path in paths)
+        lines.append(f"{size / 1e6:10.3f} MB  {name}")
+    return "\n".join(lines)

@@ -1,0 +1,316 @@
+"""A wav file in, an emotion out: the trained modules as SpeechBrain loads them.
+
+`EncoderClassifier.from_hparams` builds what is here from the
+hyperparams.yaml of a model folder; the classes that do the work are those
+that trained, `modules.models.upstream`'s encoders and `modules.models.head.EmotionHead`.
+`export.py` puts this file into the folder, together with the source of the
+modules that it needs, so that `foreign_class` works without this repository.
+"""
+
+import functools
+import os
+import pathlib
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from speechbrain.inference.classifiers import EncoderClassifier
+from speechbrain.inference.interfaces import foreign_class
+from speechbrain.utils.fetching import FetchConfig, LocalStrategy, fetch
+from speechbrain.utils.parameter_transfer import Pretrainer
+from torch import nn
+
+from modules.audio import read_length, read_speech
+from modules.errors import BadInput
+from modules.models.head import EmotionHead
+from modules.models.upstream import make_encoder
+
+WEIGHTS = "head.safetensors"
+LABELS = "label_encoder.txt"
+ENCODER_FOLDER = "encoder"
+
+# Longer recordings are cut into windows of equal length, because the memory
+# of an encoder grows with the square of the length. No utterance of the
+# corpora named here is longer.
+LONGEST_SECONDS = 60
+
+
+class EmotionModel(nn.Module):
+    """The frozen encoder and the heads of one or several folds.
+
+    The encoder comes with `load`: only then is the model's folder known.
+
+    Arguments
+    ---------
+    encoder_hub : str
+        See `modules.models.upstream.open_upstream`.
+    encoder_revision : str
+        Branch, tag or commit on the Hub.
+    encoder_files : list of str
+        Files of an encoder that is part of the model's folder; with them the
+        name on the Hub is not used.
+    members : int
+        Number of heads; their probabilities are averaged.
+    **head
+        Arguments of `modules.models.head.EmotionHead`.
+    """
+
+    def __init__(
+        self, encoder_hub, encoder_revision, encoder_files, members, **head
+    ):
+        super().__init__()
+        self.encoder_hub = encoder_hub
+        self.encoder_revision = encoder_revision
+        self.encoder_files = list(encoder_files)
+        self.encoder = None
+        self.heads = nn.ModuleList(EmotionHead(**head) for _ in range(members))
+        self.eval()
+
+    def load(self, find):
+        """Load weights and encoder.
+
+        Arguments
+        ---------
+        find : callable
+            Returns the local path of a file in the model's folder, given its
+            name.
+        """
+        weights = find(WEIGHTS)
+        try:
+            self.heads.load_state_dict(load_file(weights))
+        except (OSError, RuntimeError, SafetensorError) as problem:
+            raise BadInput(
+                f"{weights} does not hold the heads that hyperparams.yaml "
+                "describes: export the model again"
+            ) from problem
+        paths = [
+            find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
+        ]
+        if paths:
+            self.encoder = make_encoder(pathlib.Path(paths[0]).parent)
+        else:
+            self.encoder = make_encoder(self.encoder_hub, self.encoder_revision)
+        self.requires_grad_(False)
+
+    def embed(self, wavs, lengths=None):
+        """Return the embeddings of all heads, side by side.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Mono waveforms at 16 kHz, padded; [batch, samples].
+        lengths : torch.Tensor
+            Relative lengths, [batch].
+
+        Returns
+        -------
+        embeddings : torch.Tensor
+            [batch, members * values].
+        """
+        states, frames = self.encoder(wavs, lengths)
+        lengths = frames / frames.max()
+        pooled = [
+            head.pool(head.project(states), lengths) for head in self.heads
+        ]
+        return torch.cat(pooled, dim=1)
+
+    def classify(self, embeddings):
+        """Return the log of the mean probabilities, [batch, classes]."""
+        parts = embeddings.chunk(len(self.heads), dim=1)
+        members = [head.classify(part) for head, part in zip(self.heads, parts)]
+        if len(members) == 1:
+            return members[0]
+        total = torch.logsumexp(torch.stack(members), dim=0)
+        return torch.log_softmax(total, dim=1)
+
+    def forward(self, wavs, lengths=None):
+        """Return log-probabilities [batch, classes]; see `embed`."""
+        return self.classify(self.embed(wavs, lengths))
+
+    def attention(self, wav):
+        """Return the mean attention per frame of a waveform [samples].
+
+        None if the pooling has none.
+        """
+        if not hasattr(self.heads[0].pooling, "attention_weights"):
+            return None
+        states, _ = self.encoder(wav[None])
+        one = torch.ones(1, device=wav.device)
+        weights = [
+            head.pooling.attention_weights(head.project(states), one)
+            for head in self.heads
+        ]
+        return torch.stack(weights).mean(dim=0)[0]
+
+
+class ComputeFeatures(nn.Module):
+    """The first of SpeechBrain's four steps: waveforms, mixed down."""
+
+    def forward(self, wavs):
+        """Return [batch, samples] of [batch, samples(, channels)]."""
+        return wavs.mean(dim=2) if wavs.dim() == 3 else wavs
+
+
+class MeanVarNorm(nn.Module):
+    """The second: nothing, since the encoder normalises each utterance."""
+
+    def forward(self, wavs, lengths):
+        """Return the waveforms."""
+        return wavs
+
+
+class Embedding(nn.Module):
+    """The third: encoder, layer pooling, projection, pooling.
+
+    Arguments
+    ---------
+    model : EmotionModel
+        Shared with `Classifier`.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, wavs, lengths):
+        """Return embeddings [batch, values]."""
+        return self.model.embed(wavs, lengths)
+
+
+class Classifier(nn.Module):
+    """The fourth: log-probabilities.
+
+    Arguments
+    ---------
+    model : EmotionModel
+        Shared with `Embedding`.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, embeddings):
+        """Return log-probabilities [batch, classes]."""
+        return self.model.classify(embeddings)
+
+
+class ModelFolder(Pretrainer):
+    """Finds a model's files in its own folder, wherever that lies.
+
+    SpeechBrain's pretrainer wants all files to end in .ckpt, or paths that
+    are fixed when the model is written.
+
+    Arguments
+    ---------
+    model : EmotionModel
+        Gets its weights and its encoder.
+    label_encoder : speechbrain.dataio.encoder.CategoricalEncoder
+        Gets its labels.
+    """
+
+    def __init__(self, model, label_encoder):
+        super().__init__(loadables={"model": model, "label": label_encoder})
+        self.source = None
+
+    def collect_files(
+        self,
+        default_source=None,
+        local_strategy=LocalStrategy.SYMLINK,
+        fetch_config=FetchConfig(),
+    ):
+        """Say where the files are fetched from; see SpeechBrain's."""
+        self.source = default_source
+        self.fetch_config = fetch_config
+        self._fetch = functools.partial(
+            fetch,
+            source=default_source,
+            savedir=self.collect_in,
+            local_strategy=local_strategy,
+            fetch_config=fetch_config,
+        )
+
+    def _find(self, name):
+        """Fetch a file and return its local path."""
+        if self.collect_in is not None:
+            (self.collect_in / name).parent.mkdir(parents=True, exist_ok=True)
+        return self._fetch(name)
+
+    def load_collected(self):
+        """Load labels, weights and encoder."""
+        self.loadables["label"].load(self._find(LABELS))
+        self.loadables["label"].expect_len(len(self.loadables["label"]))
+        self.loadables["model"].load(self._find)
+
+
+def split_evenly(samples, rate, longest=LONGEST_SECONDS):
+    """Cut a long recording into windows of nearly equal length.
+
+    Arguments
+    ---------
+    samples : int
+        Length of the recording.
+    rate : int
+        Samples per second.
+    longest : float
+        Longest window in seconds.
+
+    Returns
+    -------
+    windows : list of tuple
+        (start, stop) in samples.
+    """
+    count = max(1, -int(-samples // (longest * rate)))
+    edges = [samples * i // count for i in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:]))
+
+
+class EmotionClassifier(EncoderClassifier):
+    """SpeechBrain's `EncoderClassifier` that knows bad recordings.
+
+    `classify_file` says in one sentence what is wrong with a file, and hears
+    a long one in windows of at most a minute, whose probabilities it
+    averages. A pickle of it holds where its folder is, not the weights: load
+    it on a machine that has the folder (or the Hub).
+    """
+
+    def load_audio(self, path, savedir=None):
+        """Read a local file, a URL or a file on the Hub; [samples]."""
+        if not os.path.exists(path):
+            return super().load_audio(path, savedir)
+        return read_speech(path).to(self.device)
+
+    def classify_file(self, path, **kwargs):
+        """Classify a recording of any length; see `EncoderClassifier`."""
+        path = os.fspath(path)
+        if not os.path.exists(path):
+            return super().classify_file(path, **kwargs)
+        windows = split_evenly(*read_length(path))
+        if len(windows) == 1:
+            return self.classify_batch(read_speech(path)[None])
+        scores = [
+            self.classify_batch(read_speech(path, start, stop)[None])[0]
+            for start, stop in windows
+        ]
+        total = torch.stack(scores).logsumexp(dim=0)
+        out_prob = torch.log_softmax(total, dim=1)
+        score, index = out_prob.max(dim=1)
+        labels = self.hparams.label_encoder.decode_torch(index)
+        return out_prob, score, index, labels
+
+    def __reduce__(self):
+        """Pickle the place of the folder: workers load it for themselves."""
+        folder = self.hparams.pretrainer
+        source = folder.source
+        if os.path.isdir(source):
+            source = os.path.abspath(source)
+        load = functools.partial(
+            foreign_class,
+            source=source,
+            pymodule_file="custom_interface.py",
+            classname="EmotionClassifier",
+            savedir=self.hparams.savedir,
+            fetch_config=folder.fetch_config,
+            run_opts={"device": self.device},
+        )
+        return load, ()

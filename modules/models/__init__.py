@@ -1,0 +1,1 @@
+"""Networks: encoders, poolings, heads; torch alone."""

@@ -1,0 +1,440 @@
+"""Frozen self-supervised encoders (and Whisper's, which is supervised).
+
+SpeechBrain's HuggingFace wrappers load the weights. What is added here makes
+an utterance's hidden states depend on nothing but the utterance: the encoder
+stays in evaluation mode, and neither padding nor batch mates reach a result.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import pathlib
+import warnings
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
+from speechbrain.integrations.huggingface.hubert import HuBERT
+from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
+from speechbrain.integrations.huggingface.wavlm import WavLM
+from speechbrain.integrations.huggingface.whisper import Whisper
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+from transformers import AutoConfig
+from transformers.utils import logging as transformers_logging
+
+from modules.audio import SAMPLE_RATE
+from modules.errors import BadInput
+
+PRECISIONS = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+# transformers gives WavLM's attention a mask of each kind, which is right.
+warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+
+# Goes into the digest of an encoder: raise it when the code below changes
+# what comes out for the same weights.
+FEATURES_VERSION = 1
+
+# Known to ignore masked padding to the last bit of rounding, provided that
+# their convolutions are normalised frame by frame. Others are never padded.
+_MASKING_FAMILIES = {"wavlm", "hubert", "wav2vec2"}
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+# Whisper's encoder gives a frame for every second hop of 10 ms.
+_WHISPER_STEP = SAMPLE_RATE // 50
+
+
+def locate_encoder(encoder_hub, revision=None):
+    """Return the local folder of an encoder, downloading it if need be.
+
+    Arguments
+    ---------
+    encoder_hub : str
+        A local folder in HuggingFace format, or a name on the Hub.
+    revision : str
+        Branch, tag or commit on the Hub; its main branch by default.
+
+    Returns
+    -------
+    folder : pathlib.Path
+        Holds config.json, preprocessor_config.json and the weights.
+
+    Raises
+    ------
+    BadInput
+        If there is no such folder and the Hub cannot deliver it, or if a file
+        is missing in it.
+    """
+    folder = pathlib.Path(encoder_hub).expanduser()
+    if not folder.is_dir():
+        folder = _download(encoder_hub, revision)
+    for needed in (("config.json",), ("preprocessor_config.json",), _WEIGHTS):
+        if not any(any(folder.glob(pattern)) for pattern in needed):
+            raise BadInput(
+                f"encoder folder {folder} holds no {' or '.join(needed)}: "
+                "encoder_hub must name a complete model in HuggingFace format"
+            )
+    return folder
+
+
+def _download(encoder_hub, revision):
+    """Fetch config and weights; safetensors where the Hub has them."""
+    small = ["config.json", "preprocessor_config.json"]
+    # Not "*.safetensors": some repositories keep other precisions beside.
+    safe = ["model.safetensors", "model-*.safetensors", "*.index.json"]
+    try:
+        folder = pathlib.Path(
+            snapshot_download(
+                encoder_hub, revision=revision, allow_patterns=small + safe
+            )
+        )
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(
+                encoder_hub,
+                revision=revision,
+                allow_patterns=["pytorch_model*.bin", "*.index.json"],
+            )
+        return folder
+    except (LocalEntryNotFoundError, HFValidationError, OSError) as problem:
+        raise BadInput(
+            f"encoder '{encoder_hub}' is neither a folder here nor to be had "
+            "from the HuggingFace Hub: check the name, or the network, or "
+            f"give a local folder with --encoder_hub ({type(problem).__name__})"
+        ) from problem
+
+
+def read_config(folder):
+    """Return the HuggingFace configuration in a folder.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, OSError) as problem:
+        raise BadInput(
+            f"{folder}/config.json does not describe a model that "
+            f"transformers can load: {problem}"
+        ) from problem
+
+
+def encoder_shape(config):
+    """Return (layers, width) of the hidden states an encoder gives.
+
+    Layers count the input of the first transformer layer too.
+    """
+    if config.model_type == "whisper":
+        return config.encoder_layers + 1, config.d_model
+    return config.num_hidden_layers + 1, config.hidden_size
+
+
+def count_frames(config, samples):
+    """Return how many frames an utterance gets.
+
+    Arguments
+    ---------
+    config : transformers.PretrainedConfig
+        Of the encoder.
+    samples : int
+        Length of the waveform at 16 kHz.
+
+    Returns
+    -------
+    frames : int
+        At 50 per second for all encoders named here.
+    """
+    if config.model_type == "whisper":
+        return -(-samples // _WHISPER_STEP)
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride):
+        samples = (samples - kernel) // stride + 1
+    return max(samples, 0)
+
+
+def encoder_digest(folder, precision="fp32"):
+    """Identify everything that decides what an encoder returns.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        See `locate_encoder`.
+    precision : str
+        A key of `PRECISIONS`.
+
+    Returns
+    -------
+    digest : str
+        SHA-256 over configuration, input normalisation, weights, precision
+        and the version of this file's arithmetic.
+    """
+    digest = hashlib.sha256(f"{FEATURES_VERSION} {precision}".encode())
+    for name in ("config.json", "preprocessor_config.json"):
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        digest.update(json.dumps(content, sort_keys=True).encode())
+    for pattern in _WEIGHTS:
+        for path in sorted(folder.glob(pattern)):
+            with open(path, "rb") as weights:
+                digest.update(hashlib.file_digest(weights, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _lacks_decoder(folder):
+    """Tell a Whisper whose encoder alone was fine-tuned and kept."""
+    path = pathlib.Path(folder) / "model.safetensors"
+    if not path.exists():
+        return False
+    with safe_open(path, framework="pt") as weights:
+        return all(name.startswith("encoder.") for name in weights.keys())
+
+
+@contextlib.contextmanager
+def _quiet_loading(all_of_it=False):
+    """Hide a progress bar of one second and that frozen means frozen.
+
+    Arguments
+    ---------
+    all_of_it : bool
+        Hide also what transformers says of weights that are not there.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    if all_of_it:
+        transformers_logging.set_verbosity_error()
+    loggers = [
+        logging.getLogger(f"speechbrain.integrations.huggingface.{name}")
+        for name in ("huggingface", "whisper")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+def _fix_weight_norm(module):
+    """Compute normalised weights once: frozen, they do not change.
+
+    Bit for bit what every forward pass would compute; and PyTorch does not
+    pickle modules that compute their weights.
+    """
+    for part in list(module.modules()):
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, name)
+            part.requires_grad_(False)
+            # For checkpoints of old; a closure, which cannot be pickled.
+            part._load_state_dict_pre_hooks.clear()
+
+
+class FrozenEncoder(nn.Module):
+    """A frozen encoder that returns the hidden states of all its layers.
+
+    It stays in evaluation mode whatever is called on it or on its parents.
+    An utterance gets the same hidden states alone, in any batch and at any
+    amount of padding:
+
+    - the waveform is normalised over the utterance's own samples;
+    - encoders with layer normalisation in their convolutions are masked,
+      others (the base models, whose GroupNorm runs over time) see utterances
+      of one length at a time and no padding;
+    - Whisper gets windows of 30 s (or as long as it was fine-tuned with),
+      each with its own log-mel floor, of which the utterance's frames are
+      kept.
+
+    Arguments
+    ---------
+    encoder_hub : str
+        A local folder or a name on the HuggingFace Hub.
+    revision : str
+        Branch, tag or commit on the Hub.
+    precision : str
+        fp32, bf16 or fp16 (the latter two through autocast).
+
+    Raises
+    ------
+    BadInput
+        If the encoder cannot be had or the precision is unknown.
+    """
+
+    def __init__(self, encoder_hub, revision=None, precision="fp32"):
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise BadInput(
+                f"precision '{precision}' is unknown: choose one of "
+                f"{', '.join(PRECISIONS)}"
+            )
+        self.dtype = PRECISIONS[precision]
+        self.folder = locate_encoder(encoder_hub, revision)
+        folder = str(self.folder)
+        config = read_config(folder)
+        self.is_whisper = config.model_type == "whisper"
+        # Its decoder would be thrown away anyhow.
+        with _quiet_loading(self.is_whisper and _lacks_decoder(folder)):
+            if self.is_whisper:
+                wrapper = Whisper(
+                    folder,
+                    folder,
+                    encoder_only=True,
+                    freeze=True,
+                    output_all_hiddens=True,
+                )
+            else:
+                families = {"wavlm": WavLM, "hubert": HuBERT}
+                wrapper = families.get(config.model_type, Wav2Vec2)(
+                    folder, folder, freeze=True, output_all_hiddens=True
+                )
+        # Weights may be stored in half precision.
+        self.wrapper = wrapper.float()
+        self._freeze()
+        self.config = config
+        self.layers, self.width = encoder_shape(config)
+        self.masks_padding = (
+            config.model_type in _MASKING_FAMILIES
+            and config.feat_extract_norm == "layer"
+            and not getattr(config, "conv_pos_batch_norm", False)
+        )
+        self.eval()
+
+    def _freeze(self):
+        """Make all weights constant."""
+        self.wrapper.requires_grad_(False)
+        _fix_weight_norm(self.wrapper)
+
+    def train(self, mode=True):
+        """Stay in evaluation mode: frozen means frozen.
+
+        ``Brain`` calls ``train()`` on all modules at every epoch, which would
+        bring dropout and LayerDrop back to life.
+        """
+        return super().train(False)
+
+    def count_frames(self, samples):
+        """Return the frames of an utterance; see `count_frames`."""
+        return count_frames(self.config, samples)
+
+    @torch.no_grad()
+    def forward(self, wavs, lengths=None):
+        """Encode.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Mono waveforms at 16 kHz, padded; [batch, samples].
+        lengths : torch.Tensor
+            Relative lengths [batch]; nothing is padded if left out.
+
+        Returns
+        -------
+        hidden_states : torch.Tensor
+            fp32, zero on padding; [layers, batch, frames, width].
+        frames : torch.Tensor
+            Valid frames per utterance; [batch].
+
+        Raises
+        ------
+        ValueError
+            If an utterance is shorter than one frame.
+        """
+        with torch.autocast(
+            wavs.device.type, self.dtype, enabled=self.dtype != torch.float32
+        ):
+            return self._encode(wavs, lengths)
+
+    def _encode(self, wavs, lengths=None):
+        """Encode in the precision and the mode that are set."""
+        if lengths is None:
+            lengths = torch.ones(len(wavs))
+        samples = torch.round(lengths.cpu().double() * wavs.shape[1])
+        samples = samples.long().tolist()
+        frames = [self.count_frames(count) for count in samples]
+        if min(frames) < 1:
+            raise ValueError(
+                f"an utterance of {min(samples)} samples is shorter than one "
+                "frame of the encoder"
+            )
+        encode = self._whisper if self.is_whisper else self._wav2vec
+        hidden_states = encode(wavs.float(), samples, frames)
+        return hidden_states, torch.tensor(frames, device=wavs.device)
+
+    def _wav2vec(self, wavs, samples, frames):
+        """Encode with WavLM, HuBERT, wav2vec 2.0 and their like."""
+        wavs = [wav[:count] for wav, count in zip(wavs, samples)]
+        if self.wrapper.normalize_wav:
+            wavs = [F.layer_norm(wav, wav.shape) for wav in wavs]
+        if self.masks_padding:
+            groups = [list(range(len(wavs)))]
+        else:
+            groups = [
+                [i for i, count in enumerate(samples) if count == length]
+                for length in sorted(set(samples))
+            ]
+        result = wavs[0].new_zeros(
+            self.layers, len(wavs), max(frames), self.width
+        )
+        for group in groups:
+            states = self._wav2vec_group([wavs[i] for i in group])
+            for row, i in enumerate(group):
+                result[:, i, : frames[i]] = states[:, row, : frames[i]]
+        return result
+
+    def _wav2vec_group(self, wavs):
+        """Encode waveforms of one length, or mask what pads them."""
+        batch = nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+        mask = None
+        if any(len(wav) < batch.shape[1] for wav in wavs):
+            counts = torch.tensor([len(wav) for wav in wavs])
+            mask = torch.arange(batch.shape[1]) < counts[:, None]
+            mask = mask.to(batch.device)
+        return self._run(self.wrapper.model, batch, attention_mask=mask)
+
+    def _run(self, model, *inputs, **options):
+        """Return all hidden states of a model, [layers, batch, ...]."""
+        out = model(*inputs, output_hidden_states=True, **options)
+        return torch.stack(out.hidden_states)
+
+    def _run_whisper(self, mels, frames):
+        """Return the hidden states of windows, of which so many are kept."""
+        return self._run(self.wrapper.model.encoder, mels)
+
+    def _mels(self, windows):
+        """Return log-mel spectrograms of windows, [windows, bands, frames]."""
+        # Their floor is relative to the loudest point of what is passed in:
+        # one window at a time, never a batch.
+        mels = torch.cat([self.wrapper._get_mel(w[None]) for w in windows])
+        # SpeechBrain pads all windows to 30 s.
+        return mels[..., : 2 * self.config.max_source_positions]
+
+    def _whisper(self, wavs, samples, frames):
+        """Encode in windows and keep the utterance's own frames."""
+        windows = [
+            window
+            for wav, count in zip(wavs, samples)
+            for window in wav[:count].split(self.wrapper._n_samples)
+        ]
+        mels = self._mels(windows)
+        counts = [self.count_frames(len(window)) for window in windows]
+        states = self._run_whisper(mels, counts)
+        kept = torch.cat(
+            [states[:, i, :count] for i, count in enumerate(counts)], dim=1
+        )  # [layers, frames of all utterances, width]
+        return torch.stack(
+            [
+                F.pad(utterance, (0, 0, 0, max(frames) - utterance.shape[1]))
+                for utterance in kept.split(frames, dim=1)
+            ],
+            dim=1,
+        ).float()

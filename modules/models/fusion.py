@@ -1,0 +1,162 @@
+"""Early fusion: the features of two upstreams, frame by frame side by side."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+@dataclass
+class PaddedPair:
+    """Hidden states of two encoders for one batch.
+
+    Attributes
+    ----------
+    first, second : torch.Tensor
+        [layers, batch, frames, width], each of its own sizes.
+    frames : tuple of torch.Tensor
+        Valid frames of both, [batch].
+    """
+
+    first: torch.Tensor
+    second: torch.Tensor
+    frames: tuple
+
+
+@dataclass
+class StoredPair:
+    """Hidden states of two encoders for one recording.
+
+    Attributes
+    ----------
+    first, second : modules.features.stored_states.StoredStates
+    """
+
+    first: object
+    second: object
+
+    def __len__(self):
+        """Return the frames of the first, to which the second is aligned."""
+        return len(self.first)
+
+    def to(self, device):
+        """Return them on a device."""
+        return StoredPair(self.first.to(device), self.second.to(device))
+
+
+def align(features, frames):
+    """Bring an utterance to so many frames.
+
+    Frame i gets the mean of the frames that lie within its share of the
+    utterance, or the one frame that it lies in.
+
+    Arguments
+    ---------
+    features : torch.Tensor
+        [frames of its own, width].
+    frames : int
+        How many there shall be.
+
+    Returns
+    -------
+    aligned : torch.Tensor
+        [frames, width].
+    """
+    if len(features) == frames:
+        return features
+    return F.adaptive_avg_pool1d(features.T[None], frames)[0].T
+
+
+class PairPooling(nn.Module):
+    """Layer pooling of two upstreams, aligned in time and concatenated.
+
+    The frames are those of the first.
+
+    Arguments
+    ---------
+    first, second : torch.nn.Module
+        Layer pooling of either, such as `modules.models.layer_pooling.LayerPooling`.
+    """
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def channels(self, widths):
+        """Return how wide features are, of hidden states so wide."""
+        first, second = widths
+        return self.first.channels(first) + self.second.channels(second)
+
+    def layer_channels(self, widths, layer=None):
+        """Return the channels of a layer of the first, and of the second."""
+        first, second = widths
+        start = self.first.channels(first)
+        return self.first.layer_channels(first, layer) + [
+            start + channel
+            for channel in self.second.layer_channels(second, layer)
+        ]
+
+    def layer_weights(self):
+        """Return the weights of all layers, half for either; or None."""
+        weights = [self.first.layer_weights(), self.second.layer_weights()]
+        return None if weights[0] is None else torch.cat(weights) / 2
+
+    def forward(self, hidden_states):
+        """Sum the layers of both.
+
+        Arguments
+        ---------
+        hidden_states : PaddedPair or list of StoredPair
+
+        Returns
+        -------
+        features : torch.Tensor
+            [batch, frames, widths together]; of stored utterances the frames
+            of all, one after the other, [frames, widths together].
+        """
+        if isinstance(hidden_states, list):
+            first = self.first([pair.first for pair in hidden_states])
+            second = self.second([pair.second for pair in hidden_states])
+            frames = [len(pair.first) for pair in hidden_states]
+            second = second.split([len(p.second) for p in hidden_states])
+            second = torch.cat([align(*both) for both in zip(second, frames)])
+            return torch.cat([first, second], dim=1)
+        first = self.first(hidden_states.first)
+        second = self.second(hidden_states.second)
+        longest = first.shape[1]
+        aligned = [
+            F.pad(align(one[:own], count), (0, 0, 0, longest - count))
+            for one, count, own in zip(
+                second, *(counts.tolist() for counts in hidden_states.frames)
+            )
+        ]
+        return torch.cat([first, torch.stack(aligned)], dim=2)
+
+
+class PairedEncoder(nn.Module):
+    """Two frozen encoders that hear the same.
+
+    Arguments
+    ---------
+    first, second : torch.nn.Module
+        Such as `modules.models.encoder.FrozenEncoder`.
+    """
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+        self.is_whisper = first.is_whisper or second.is_whisper
+
+    def forward(self, wavs, lengths=None):
+        """Encode; see `modules.models.encoder.FrozenEncoder.forward`.
+
+        Returns
+        -------
+        hidden_states : PaddedPair
+        frames : torch.Tensor
+            Of the first; [batch].
+        """
+        first, frames = self.first(wavs, lengths)
+        second, others = self.second(wavs, lengths)
+        return PaddedPair(first, second, (frames, others)), frames

@@ -1,0 +1,141 @@
+"""The upstream by its name: an encoder, Fbank, or two of them side by side."""
+
+import hashlib
+import pathlib
+
+from modules.errors import BadInput
+from modules.models.encoder import (
+    FrozenEncoder,
+    count_frames,
+    encoder_digest,
+    encoder_shape,
+    locate_encoder,
+    read_config,
+)
+from modules.models.fbank import FBANK, FbankUpstream
+from modules.models.fusion import PairedEncoder
+
+# Stands between the names of two upstreams; no name on the Hub has it.
+_AND = ","
+
+
+class HubUpstream:
+    """What is known of an encoder without loading its weights.
+
+    Arguments
+    ---------
+    encoder_hub : str
+        A local folder or a name on the HuggingFace Hub.
+    revision : str
+        Branch, tag or commit on the Hub.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        On this machine.
+    is_local : bool
+        Whether ``encoder_hub`` is a folder.
+    layers, width : int
+        Of the hidden states.
+    """
+
+    def __init__(self, encoder_hub, revision=None):
+        self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
+        self.folder = locate_encoder(encoder_hub, revision)
+        self.config = read_config(self.folder)
+        self.layers, self.width = encoder_shape(self.config)
+
+    def count_frames(self, samples):
+        """Return the frames of an utterance."""
+        return count_frames(self.config, samples)
+
+    def digest(self, precision="fp32"):
+        """Identify all that decides what it returns."""
+        return encoder_digest(self.folder, precision)
+
+    def make(self, precision="fp32"):
+        """Return the encoder."""
+        return FrozenEncoder(self.folder, precision=precision)
+
+
+class UpstreamPair:
+    """Two upstreams whose features are concatenated: early fusion.
+
+    Arguments
+    ---------
+    first, second : HubUpstream or modules.models.fbank.FbankUpstream
+    """
+
+    folder = None
+
+    def __init__(self, first, second):
+        self.parts = first, second
+        self.is_local = first.is_local or second.is_local
+        self.layers = first.layers, second.layers
+        self.width = first.width, second.width
+
+    def digest(self, precision="fp32"):
+        """Identify both, in this order."""
+        return pair_digest(part.digest(precision) for part in self.parts)
+
+    def make(self, precision="fp32"):
+        """Return one encoder that is both."""
+        return PairedEncoder(*(part.make(precision) for part in self.parts))
+
+
+def pair_digest(digests):
+    """Return one digest of several."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def upstream_names(encoder_hub):
+    """Return the names in ``encoder_hub``: one, or two for early fusion.
+
+    A folder is one, whatever it is called.
+
+    Example
+    -------
+    >>> upstream_names("openai/whisper-tiny.en,fbank")
+    ['openai/whisper-tiny.en', 'fbank']
+    """
+    if pathlib.Path(encoder_hub).expanduser().is_dir():
+        return [encoder_hub]
+    names = [name.strip() for name in str(encoder_hub).split(_AND)]
+    if len(names) > 2:
+        raise BadInput(
+            f"encoder_hub '{encoder_hub}' names {len(names)} upstreams: name "
+            "one, or two with a comma between them"
+        )
+    return names
+
+
+def open_upstream(encoder_hub, revision=None):
+    """Return what is known of the upstream of a name.
+
+    Arguments
+    ---------
+    encoder_hub : str
+        "fbank", a local folder, a name on the HuggingFace Hub, or two of
+        these with a comma between them.
+    revision : str
+        Branch, tag or commit on the Hub, of the first of two.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be had.
+    """
+    names = upstream_names(encoder_hub)
+    if len(names) == 2:
+        first, second = names
+        return UpstreamPair(
+            open_upstream(first, revision), open_upstream(second)
+        )
+    if names == [FBANK]:
+        return FbankUpstream()
+    return HubUpstream(encoder_hub, revision)
+
+
+def make_encoder(encoder_hub, revision=None, precision="fp32"):
+    """Return the encoder of a name; see `open_upstream`."""
+    return open_upstream(encoder_hub, revision).make(precision)

@@ -1,0 +1,158 @@
+"""Pictures of a recording: what was said when, and what was made of it."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from modules.files import whole_file
+
+
+def draw_recording(
+    title, waveform, sample_rate, labels, times, probabilities, attention=None
+):
+    """Draw waveform, spectrogram, attention and probabilities over time.
+
+    Arguments
+    ---------
+    title : str
+        Name of the recording.
+    waveform : numpy.ndarray
+        In [-1, 1], [samples].
+    sample_rate : int
+        Samples per second.
+    labels : list of str
+        Names of the classes.
+    times : list of tuple
+        (start, end) in seconds of each part that was classified.
+    probabilities : numpy.ndarray
+        [parts, classes].
+    attention : numpy.ndarray
+        Weight of each frame, [frames]; None if there is none.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        For `modules.training.metrics.save_figure`.
+    """
+    seconds = len(waveform) / sample_rate
+    panels = 3 if attention is None else 4
+    figure = Figure(figsize=(9, 2 * panels), layout="constrained")
+    axes = iter(figure.subplots(panels, sharex=True))
+    draw_waveform(next(axes), waveform, sample_rate)
+    draw_spectrogram(next(axes), waveform, sample_rate)
+    if attention is not None:
+        draw_attention(next(axes), attention, seconds)
+    last = next(axes)
+    draw_probabilities(last, labels, times, probabilities)
+    last.set_xlabel("seconds")
+    last.set_xlim(0, seconds)
+    figure.suptitle(title)
+    return figure
+
+
+def draw_waveform(axes, waveform, sample_rate):
+    """Draw a waveform [samples]."""
+    time = np.arange(len(waveform)) / sample_rate
+    axes.plot(time, waveform, linewidth=0.4)
+    axes.set_ylabel("waveform")
+
+
+def draw_spectrogram(axes, waveform, sample_rate):
+    """Draw 80 dB below the loudest point; windows of 25 ms, 10 ms apart."""
+    window, step = round(0.025 * sample_rate), round(0.01 * sample_rate)
+    # A floor under the logarithm: digital silence is not minus infinity.
+    _, _, _, picture = axes.specgram(
+        np.pad(waveform, (0, max(0, 2 * window - len(waveform)))) + 1e-7,
+        NFFT=window,
+        Fs=sample_rate,
+        noverlap=window - step,
+        cmap="magma",
+    )
+    top = picture.get_array().max()
+    picture.set_clim(top - 80, top)
+    axes.set_facecolor(picture.get_cmap()(0.0))
+    axes.set_ylabel("Hz")
+
+
+def draw_attention(axes, attention, seconds):
+    """Draw the weight of each frame [frames] of so many seconds."""
+    frames = (np.arange(len(attention)) + 0.5) * seconds / len(attention)
+    axes.plot(frames, attention)
+    axes.axhline(1 / len(attention), color="tab:gray", linestyle="--")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("attention\n(dashed: uniform)")
+
+
+def draw_probabilities(axes, labels, times, probabilities):
+    """Draw a line per class over the parts, see `draw_recording`."""
+    middles = [(start + end) / 2 for start, end in times]
+    if len(times) == 1:
+        middles, probabilities = times[0], np.repeat(probabilities, 2, axis=0)
+    for label, values in zip(labels, np.transpose(probabilities)):
+        axes.plot(middles, values, label=label)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("probability")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+
+
+def save_figure(figure, path, dpi=150):
+    """Write a picture as PNG, whole or not at all, ."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, bbox_inches="tight")
+
+
+def plot_confusion(path, results):
+    """Draw the confusion matrix: share of each true class, and counts."""
+    counts = np.array(results["confusion"])
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    labels = results["labels"]
+    side = 2.2 + 0.7 * len(labels)
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        axes.text(
+            column,
+            row,
+            f"{share:.0%}\n{counts[row, column]}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if share > 0.5 else "black",
+        )
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(
+        f"{results['system']}, test fold {results['test_fold']}\n"
+        f"WA {results['WA']:.1%}   UA {results['UA']:.1%}",
+        fontsize=10,
+    )
+    save_figure(figure, path)
+
+
+def plot_layer_weights(path, weights, title):
+    """Draw the learned weight of each layer beside the uniform one.
+
+    Arguments
+    ---------
+    path : str
+        Of the picture.
+    weights : list of float
+        Sum to one.
+    title : str
+        Names the system.
+    """
+    figure = Figure(figsize=(max(4, 0.3 * len(weights)), 3))
+    axes = figure.subplots()
+    axes.bar(range(len(weights)), weights, color="tab:blue")
+    axes.axhline(
+        1 / len(weights), color="tab:gray", linestyle="--", label="uniform"
+    )
+    axes.set_xlabel("layer (0: input of the transformer)")
+    axes.set_ylabel("weight")
+    axes.set_title(title, fontsize=10)
+    axes.set_ylim(top=1.3 * max(weights))  # room for the legend
+    axes.legend(loc="upper right")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    save_figure(figure, path)

@@ -1,0 +1,1 @@
+"""One HTML page from numbers that are computed elsewhere."""

@@ -1,0 +1,1 @@
+"""One run: configuration, trainers, checkpoints, metrics."""

@@ -1,0 +1,81 @@
+"""run.json: on what a run was run, and how long it took."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import time
+
+import torch
+
+from modules.files import write_text
+
+_PACKAGES = ("speechbrain", "torch", "transformers", "numpy", "scikit-learn")
+
+
+def machine(device="cpu"):
+    """Return what computed: processor, cores, memory of a GPU if one did."""
+    told = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "gpu": None,
+    }
+    if torch.device(device).type == "cuda":
+        told["gpu"] = torch.cuda.get_device_name(device)
+    return told
+
+
+def _processor():
+    """Return the processor's name, as far as the system tells it."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    names = [
+        line.partition(":")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor()
+
+
+def versions():
+    """Return the versions of Python and of what the numbers depend on."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in _PACKAGES
+    }
+
+
+def write_run_record(hparams, device, started):
+    """Write run.json: seconds, machine, versions, digests of the manifests.
+
+    Arguments
+    ---------
+    hparams : dict
+        From `modules.training.experiment.load_experiment`.
+    device : str or torch.device
+        Where was computed.
+    started : float
+        `time.monotonic()` when this process began; what an interrupted run
+        did before is not in ``seconds``.
+    """
+    manifests = pathlib.Path(hparams["manifest_folder"])
+    record = {
+        "seconds": round(time.monotonic() - started, 1),
+        "machine": machine(device),
+        "versions": versions(),
+        "manifests": {
+            split: hashlib.sha256(
+                (manifests / f"{split}.json").read_bytes()
+            ).hexdigest()
+            for split in ("train", "dev", "test")
+        },
+    }
+    write_text(
+        pathlib.Path(hparams["output_folder"]) / "run.json",
+        json.dumps(record, indent=2) + "\n",
+    )

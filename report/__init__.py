@@ -1,1 +1,0 @@
-"""report.html: what came of a table, to look at."""

@@ -1,1 +1,0 @@
-"""Many runs: what to run, running it, and what came of it."""
