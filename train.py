@@ -56,9 +56,7 @@ def train_fold(hparams, run_opts):
     upstream.load_encoder()
     head = fold.make_head(run, hparams, upstream, len(labels))
     trained = hparams["trainer"].train(run, run_opts, upstream, head, datasets)
-    return fold.finish(
-        run, hparams, manifests, labels, head, trained, started
-    )
+    return fold.finish(run, hparams, manifests, labels, head, trained, started)
 
 
 def main(arguments):

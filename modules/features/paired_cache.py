@@ -37,7 +37,10 @@ class PairedCache:
 
     def __init__(self, first, second):
         self.caches = first, second
-        self.num_hidden_states = first.num_hidden_states, second.num_hidden_states
+        self.num_hidden_states = (
+            first.num_hidden_states,
+            second.num_hidden_states,
+        )
         self.hidden_size = first.hidden_size, second.hidden_size
         self.identity = {
             "encoder_digest": pair_digest(

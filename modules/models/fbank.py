@@ -71,7 +71,10 @@ class FbankUpstream:
 
     is_local = False
     folder = None
-    num_hidden_states, hidden_size = FbankEncoder.num_hidden_states, FbankEncoder.hidden_size
+    num_hidden_states, hidden_size = (
+        FbankEncoder.num_hidden_states,
+        FbankEncoder.hidden_size,
+    )
     count_frames = FbankEncoder.count_frames
 
     def digest(self, precision="fp32"):

@@ -146,4 +146,3 @@ def classes(description: Any) -> list[str]:
     for value in values:
         own += classes(value)
     return list(dict.fromkeys(own))
-

@@ -17,9 +17,7 @@ from torch import nn
 EPS = 1e-9
 
 
-def valid_frames_mask(
-    lengths: torch.Tensor, frames: int
-) -> torch.Tensor:
+def valid_frames_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     """Return which frames of a padded batch are valid.
 
     Arguments
@@ -57,9 +55,7 @@ def _centre(features, weights):
     return mean, features - mean[:, None]
 
 
-def correlations(
-    features: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def correlations(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return the weighted correlation of every pair of channels over time.
 
     Arguments

@@ -71,7 +71,10 @@ class UpstreamPair:
     def __init__(self, first, second):
         self.parts = first, second
         self.is_local = first.is_local or second.is_local
-        self.num_hidden_states = first.num_hidden_states, second.num_hidden_states
+        self.num_hidden_states = (
+            first.num_hidden_states,
+            second.num_hidden_states,
+        )
         self.hidden_size = first.hidden_size, second.hidden_size
 
     def digest(self, precision="fp32"):

@@ -117,12 +117,13 @@ def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
             raise BadInput(f"{path} needs --{key}")
     text = pathlib.Path(path).read_text(encoding="utf-8")
     resolved = resolve_references(text, overrides, overrides_must_match=True)
-    check_settings(yaml.load(resolved, Loader=_TagLoader))
-    hparams = load_hyperpyyaml(text, overrides)
+    values = yaml.load(resolved, Loader=_TagLoader)
+    check_settings(values)
     device = _check_device(run_opts["device"] or infer_device())
-    if hparams.get("encoder_precision") == "auto":
+    if values.get("encoder_precision") == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        hparams["encoder_precision"] = "bf16" if fast else "fp32"
+        overrides["encoder_precision"] = "bf16" if fast else "fp32"
+    hparams = load_hyperpyyaml(text, overrides)
     hparams["hparams_file"] = path
     hparams["overrides"] = overrides
     return hparams, run_opts

@@ -10,7 +10,7 @@ from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain.utils.logger import get_logger
 
 from modules.errors import BadInput
-from modules.files import write_rows, write_json
+from modules.files import write_json, write_rows
 from modules.manifest import read_manifest
 from modules.models.graph import describe
 from modules.plots import plot_confusion, plot_layer_weights
@@ -132,7 +132,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
             "encoder": {
                 "hub": hparams["encoder_hub"],
                 "revision": hparams["encoder_revision"],
-                "precision": hparams["encoder_precision"],
+                "precision": hparams.get("encoder_precision", "fp32"),
                 "fine_tuned": upstream.encoder is not None,
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),

@@ -7,10 +7,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 
-
-def score(
-    truth: list[int], prediction: list[int], labels: list[str]
-) -> dict:
+def score(truth: list[int], prediction: list[int], labels: list[str]) -> dict:
     """Compute the metrics of the field.
 
     Arguments

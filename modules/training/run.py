@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import re
 from typing import Any
 
 from safetensors import SafetensorError
@@ -16,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process
 
-from modules.manifest import read_manifest
 from modules.errors import BadInput
 from modules.files import read_json, whole_file, write_json
+from modules.manifest import read_manifest
 from modules.models.graph import build
 
 LABELS = "label_encoder.txt"
@@ -232,3 +233,35 @@ def find_run(folder: str | pathlib.Path) -> Run:
             f"{', '.join(map(str, found))}"
         )
     return Run(found[0])
+
+
+def find_runs(folder: str | pathlib.Path, folds: list[int] | None) -> list[Run]:
+    """Return the runs of several folds of one system, or the only run.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Output folder of cross_validate.py, which contains ``fold_1`` and
+        others; or the folder of one of these folds or runs.
+    folds : list of int
+        Test folds; None or empty: the folder is that of a single run.
+
+    Raises
+    ------
+    BadInput
+        If a run is missing.
+    """
+    if not folds:
+        return [find_run(folder)]
+    folder = pathlib.Path(folder)
+    # The last part that names a fold: fold_1 in results/fold_1/seed_1.
+    parts = list(folder.parts)
+    places = [i for i, p in enumerate(parts) if re.fullmatch(r"fold_\d+", p)]
+    if not places:
+        parts.append("fold_0")
+        places = [len(parts) - 1]
+    runs = []
+    for fold in dict.fromkeys(folds):
+        parts[places[-1]] = f"fold_{fold}"
+        runs.append(find_run(pathlib.Path(*parts)))
+    return runs

@@ -96,7 +96,10 @@ def test_with_one_upstream_zeroed_it_is_the_other_alone(zeroed):
 def test_two_names_are_two_upstreams(encoder_folder, tmp_path):
     name = f"{encoder_folder('whisper')},fbank"
     upstream = open_upstream(name)
-    assert (upstream.num_hidden_states, upstream.hidden_size) == ((3, 1), (32, 80))
+    assert (upstream.num_hidden_states, upstream.hidden_size) == (
+        (3, 1),
+        (32, 80),
+    )
     encoder = make_encoder(name)
     wavs = 0.1 * torch.randn(2, 8000)
     states, frames = encoder(wavs, torch.tensor([1.0, 0.5]))
