@@ -3,8 +3,6 @@
 import dataclasses
 import pathlib
 
-import yaml
-
 FLOOR = "logistic_regression"
 # In the folder of a run: all it says, and why it has no results.
 LOG = "cell.log"
@@ -159,7 +157,7 @@ class Plan:
 
     def arguments(self, cell):
         """Return the command line of a cell, as train.py takes it."""
-        own = fill_in(cell.system.settings, cell.fold, cell.seed) | {
+        own = cell.system.settings | {
             "test_fold": cell.fold,
             "seed": cell.seed,
             "output_folder": cell.folder,
@@ -176,51 +174,10 @@ class Plan:
         ]
 
 
-def fill_in(settings, fold, seed):
-    """Replace ``<test_fold>`` and ``<seed>`` in the texts among settings.
-
-    Example
-    -------
-    >>> fill_in({"encoder_hub": "a/fold_<test_fold>/seed_<seed>"}, 2, 7)
-    {'encoder_hub': 'a/fold_2/seed_7'}
-    """
-    return {
-        key: value.replace("<test_fold>", str(fold)).replace(
-            "<seed>", str(seed)
-        )
-        if isinstance(value, str)
-        else value
-        for key, value in settings.items()
-    }
-
-
 def as_options(values):
-    """Return --key=value for each setting, spelt as in YAML.
-
-    Example
-    -------
-    >>> as_options({"lr": 0.5, "pooling": {"class": "a.B", "size": None}})
-    ['--lr=0.5', '--pooling={class: a.B, size: null}']
-    """
-    return [f"--{key}={_spell(value)}" for key, value in values.items()]
-
-
-class _NoAliases(yaml.SafeDumper):
-    """Writes a part that is used twice in full, twice."""
-
-    def ignore_aliases(self, data):
-        return True
-
-
-def _spell(value):
-    """Return a value as YAML has it in one line."""
-    if isinstance(value, dict):
-        return yaml.dump(
-            value,
-            Dumper=_NoAliases,
-            default_flow_style=True,
-            sort_keys=False,
-            width=float("inf"),
-        ).strip()
+    """Return --key=value, in YAML's spelling."""
     spelt = {"True": "true", "False": "false", "None": "null"}
-    return spelt.get(str(value), str(value))
+    return [
+        f"--{key}={spelt.get(str(value), value)}"
+        for key, value in values.items()
+    ]

@@ -24,8 +24,8 @@ OWN_KEYS = {
 }
 # What differs from cell to cell, or may move.
 _NOT_OF_A_SYSTEM = re.compile(r"test_fold|seed|system|.*(_folder|_file|_log)")
-# In a value of an experiment file: the folder of its runs.
-TABLE = "<experiment>"
+# In a value of an experiment file: the folder of its table.
+TABLE = "<table>"
 # What the floor depends on among what a grid may vary.
 _FEATURES = ("encoder_hub", "encoder_revision", "cache_format", "dev_split")
 
