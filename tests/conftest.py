@@ -178,12 +178,10 @@ def own_logging(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def own_modules(monkeypatch):
-    """Take back what foreign_class does to the process."""
+    """Undo what loading an exported model does to the process."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    module = sys.modules.get("custom_interface")
     yield
-    if module is not None:
-        sys.modules["custom_interface"] = module
+    sys.modules.pop("custom_interface", None)
 
 
 def train_and_record(arguments):

@@ -155,7 +155,9 @@ def test_bf16_is_near_fp32(encoder_folder, encoder, family, layer_norm):
 
 
 @pytest.mark.parametrize("family, layer_norm", [("wavlm", True)])
-def test_waveforms_are_normalised_as_the_feature_extractor_requires(encoder_folder, encoder):
+def test_waveforms_are_normalised_as_the_feature_extractor_requires(
+    encoder_folder, encoder
+):
     wave = waveforms([16000])[0][None]
     states, _ = encoder(wave)
     louder, _ = encoder(10 * wave + 0.3)

@@ -20,7 +20,9 @@ def batch():
 
 
 @FAMILIES
-def test_in_evaluation_it_equals_the_frozen_encoder(family, layer_norm, encoder_folder):
+def test_in_evaluation_it_equals_the_frozen_encoder(
+    family, layer_norm, encoder_folder
+):
     folder = encoder_folder(family, layer_norm)
     padded, lengths, wavs = batch()
     frozen, frames = FrozenEncoder(folder)(padded, lengths)
