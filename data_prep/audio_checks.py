@@ -84,11 +84,14 @@ def inspect_audio(path: str) -> Audio:
     UnusableAudio
         If nothing can be trained on it.
     """
+    if not os.path.exists(path):
+        raise UnusableAudio("missing")
+    # Opening a pipe waits for ever.
+    if not os.path.isfile(path):
+        raise UnusableAudio("broken")
     try:
         with open(path, "rb") as file:
             content = file.read()
-    except FileNotFoundError:
-        raise UnusableAudio("missing") from None
     except OSError:
         raise UnusableAudio("broken") from None
     if not content:

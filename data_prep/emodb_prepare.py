@@ -108,13 +108,16 @@ def read(
         if path.suffix.lower() != ".wav" or path.name.startswith("."):
             continue
         match = NAME.fullmatch(path.stem)
-        if (
-            not match
-            or match["speaker"] not in FOLDS
-            or match["emotion"] not in EMOTIONS
-        ):
+        if not match:
             others.append(path.name)
             continue
+        for what, known in (("speaker", FOLDS), ("emotion", EMOTIONS)):
+            if match[what] not in known:
+                raise BadInput(
+                    f"The name of {path} has the {what} {match[what]}, which "
+                    f"EmoDB does not have (it has {', '.join(known)}): correct "
+                    "the name, or take the file out of the folder."
+                )
         female = match["speaker"] in FEMALE
         utterances.append(
             Utterance(

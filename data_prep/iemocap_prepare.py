@@ -41,6 +41,8 @@ logger = get_logger(__name__)
 SESSIONS = (1, 2, 3, 4, 5)
 # Label in the corpus -> class of the protocol.
 CLASSES = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
+# Labels in the corpus that the protocol leaves out; xxx: no majority.
+OTHER_LABELS = ("fru", "sur", "fea", "dis", "oth", "xxx")
 GENDERS = {"F": "female", "M": "male"}
 DIMENSIONS = ("valence", "activation", "dominance")
 WHAT = "IEMOCAP_full_release, with Session1 to Session5 in it"
@@ -257,6 +259,11 @@ def _read_block(lines, path, session):
         raise BadInput(
             f"The label file {path} is cut short or damaged at "
             f"{lines[0]!r}: {REMEDY}."
+        )
+    if match["label"] not in (*CLASSES, *OTHER_LABELS):
+        raise BadInput(
+            f"The label file {path} gives {match['id']} the label "
+            f"{match['label']!r}, which IEMOCAP does not have: {REMEDY}."
         )
     annotators = {}
     for line in lines[1:]:
