@@ -9,8 +9,8 @@ from synthetic_corpora import write_emodb, write_wav
 
 import data_prep
 from data_prep import corpora
-from data_prep.manifest import read_manifest
 from modules.errors import BadInput
+from modules.manifest import read_manifest
 
 NEW_CORPUS = '''
 """A corpus of its own."""

@@ -14,9 +14,10 @@ from synthetic_corpora import write_wav
 
 from data_prep.checks import check_corpus, check_splits
 from data_prep.corpus import Utterance, first_few, read_text
-from data_prep.manifest import read_manifest, write_manifests
+from data_prep.manifest import write_manifests
 from data_prep.split import split
 from modules.errors import BadInput
+from modules.manifest import read_manifest
 
 
 def make(sizes, labels="ab"):
