@@ -311,10 +311,3 @@ def _extra(row):
         for name, cell in row.items()
         if name not in (*COLUMNS, *OPTIONAL)
     }
-
-
-def prepare_csv(**settings):
-    """Prepare csv, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("csv", **settings)

@@ -177,10 +177,3 @@ def _read_listeners(folder):
 def _share(percent):
     """Turn "65,00" into 0.65."""
     return round(float(percent.replace(",", ".")) / 100, 6)
-
-
-def prepare_emodb(**settings):
-    """Prepare emodb, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("emodb", **settings)

@@ -297,10 +297,3 @@ def _read_block(lines, path, session):
             "annotators": annotators,
         },
     )
-
-
-def prepare_iemocap(**settings):
-    """Prepare iemocap, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("iemocap", **settings)
