@@ -139,7 +139,7 @@ def _place(csv_file, rows, number_of_folds):
 
 def _read_rows(csv_file):
     """Read (line number, cells by column) of every row that is not blank."""
-    lines, delimiter = _read_cells(csv_file)
+    lines, delimiter = read_cells(csv_file)
     names = _column_names(csv_file, lines[0][1])
     rows = []
     for number, cells in lines[1:]:
@@ -157,8 +157,29 @@ def _read_rows(csv_file):
     return rows
 
 
-def _read_cells(csv_file):
-    """Read (line number, cells) of every row, and the delimiter."""
+def read_cells(
+    csv_file: str | os.PathLike,
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """Read the cells of a CSV file.
+
+    Arguments
+    ---------
+    csv_file : str or pathlib.Path
+        Separated by commas, semicolons or tabs.
+
+    Returns
+    -------
+    lines : list of tuple
+        Line number and cells of every row that is not blank, the heading
+        first; at least two rows.
+    delimiter : str
+        Separates the cells.
+
+    Raises
+    ------
+    BadInput
+        If it is not a CSV file or has no rows.
+    """
     text = read_text(csv_file)
     heading = text.lstrip("\n").partition("\n")[0]
     delimiter = max(DELIMITERS, key=heading.count)

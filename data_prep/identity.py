@@ -115,8 +115,16 @@ def normal_form(name: str) -> str:
     return re.sub(r"^([+-]?\d+)[.,]0+$", r"\1", name)
 
 
-def _loose_form(name):
-    """Return the form in which names are equal that may be one."""
+def loose_form(name: str) -> str:
+    """Return the form in which names are equal that may be one.
+
+    Beside what `normal_form` leaves out, leading zeros make no difference.
+
+    Example
+    -------
+    >>> loose_form("S1_03"), loose_form("03.0")
+    ('s1_3', '3')
+    """
     # The zeros of 1.05 are no padding.
     return re.sub(r"(?<![\d.,])0+(?=\d)", "", normal_form(name).lower())
 
@@ -156,7 +164,7 @@ def one_spelling(names: Iterable[str], what: str) -> dict[str, str]:
     counts = collections.Counter(names)
     similar = collections.defaultdict(lambda: collections.defaultdict(list))
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        similar[_loose_form(name)][normal_form(name)].append(name)
+        similar[loose_form(name)][normal_form(name)].append(name)
     unclear = [list(forms.values()) for forms in similar.values()]
     unclear = [groups for groups in unclear if len(groups) > 1]
     if unclear:
