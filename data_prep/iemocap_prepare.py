@@ -147,7 +147,7 @@ def read(
         )
     if without_label:
         # A label file that ends early at the end of an utterance looks whole;
-        # the audio without a label tells.
+        # its audio without labels is then the only sign.
         logger.warning(
             "%d audio files have no line in EmoEvaluation (%s): a label file "
             "may be cut short; compare it with the IEMOCAP release.",
@@ -204,7 +204,7 @@ def _wavs(root, session):
 def _read_session(root, session):
     """Read all utterances of a session, whatever their label."""
     folder = _subfolder(root, session, "dialog", "EmoEvaluation")
-    # Copies made on a Mac hold a resource fork "._x.txt" beside every x.txt.
+    # Copies made on a Mac have a resource fork "._x.txt" beside every x.txt.
     files = sorted(
         path
         for path in folder.iterdir()
@@ -282,7 +282,7 @@ def _read_block(lines, path, session):
         id=match["id"],
         wav=f"Session{session}/sentences/wav/{dialogue}/{match['id']}.wav",
         label=match["label"],
-        # The letter in "Ses01F" tells who wore the markers, not who speaks;
+        # The letter in "Ses01F" names who wore the markers, not who speaks;
         # and dialogue names have one to three parts, so only the last part
         # of the id is safe.
         speaker=f"Ses0{session}{match['letter']}",

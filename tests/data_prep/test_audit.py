@@ -162,20 +162,17 @@ def test_other_names_of_keys(tmp_path):
     assert (second.path, second.speaker, second.text) == ("b.wav", "", "")
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, capsys):
     path = write_csv(tmp_path / "a.csv", ("a\u00e9.wav", "\u00e9", TEXTS[1]))
-    command = [sys.executable, "-m", "data_prep.audit", path]
     result = subprocess.run(
-        [*command, path],
+        [sys.executable, "-m", "data_prep.audit", path, path],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )
     assert result.returncode == 1 and "Shared speakers: \\xe9." in result.stdout
-    result = subprocess.run(
-        [*command, "nowhere.csv"], capture_output=True, text=True
-    )
-    assert result.returncode == 2
-    assert result.stderr.startswith(
-        "error: nowhere.csv cannot be read (No such"
-    )
+    with pytest.raises(SystemExit) as end:
+        main([str(path), "nowhere.csv"])
+    assert end.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: nowhere.csv cannot be read (No such")
