@@ -13,7 +13,7 @@ from data_prep.lists import read_list
 from modules.errors import BadInput
 
 TEXTS = [
-    "Das will sie am Mittwoch abgeben.",
+    "Der Lappen liegt auf dem Eisschrank.",
     "Heute abend k\u00f6nnte ich es ihm sagen.",
     "Das schwarze Blatt Papier befindet sich da oben neben dem Holzst\u00fcck.",
 ]
