@@ -8,8 +8,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 # What goes into custom_interface.py, each file after those that it imports.
 SOURCES = (
     "modules/errors.py",
-    "modules/spool.py",
-    "modules/decoding.py",
     "modules/audio.py",
     "modules/models/encoder.py",
     "modules/models/fbank.py",
