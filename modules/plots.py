@@ -88,8 +88,8 @@ def draw_probabilities(axes, labels, times, probabilities):
     middles = [(start + end) / 2 for start, end in times]
     if len(times) == 1:
         middles, probabilities = times[0], np.repeat(probabilities, 2, axis=0)
-    for values in np.transpose(probabilities):
-        axes.plot(middles, values)
+    for label, values in zip(labels, np.transpose(probabilities)):
+        axes.plot(middles, values, label=label)
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability")
     # The names are set afterwards: a legend leaves out those that begin with
