@@ -1,8 +1,9 @@
-"""Pictures of a recording: what was said when, and what was made of it."""
+"""Plots: a recording and its classification over time, and of runs."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from modules.errors import printable
 from modules.files import whole_file
 
 
@@ -57,7 +58,7 @@ def draw_recording(
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For `modules.training.metrics.save_figure`.
+        For `save_figure`.
     """
     seconds = len(waveform) / sample_rate
     panels = 3 if attention is None else 4
@@ -71,7 +72,7 @@ def draw_recording(
     draw_probabilities(last, labels, times, probabilities)
     last.set_xlabel("seconds")
     last.set_xlim(0, seconds)
-    figure.suptitle(plain_text(title))
+    figure.suptitle(plain_text(printable(title)))
     return figure
 
 
@@ -114,14 +115,14 @@ def draw_probabilities(axes, labels, times, probabilities):
     if len(times) == 1:
         middles, probabilities = times[0], np.repeat(probabilities, 2, axis=0)
     for label, values in zip(labels, np.transpose(probabilities)):
-        axes.plot(middles, values, label=plain_text(label))
+        axes.plot(middles, values, label=plain_text(printable(label)))
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
 def save_figure(figure, path, dpi=150):
-    """Write a picture as PNG, whole or not at all, ."""
+    """Write a plot as PNG, whole or not at all."""
     with whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, bbox_inches="tight")
 
