@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import re
 
 from recipes.speechbrain.clone import Clone
 from recipes.speechbrain.snippets import definitions, text
@@ -39,6 +40,11 @@ class Fix:
     target: str
     new_file: bool = False
 
+    def test_names(self) -> str:
+        """Return an expression for pytest that selects the fix's tests."""
+        names = re.findall(r"^def (test_\w+)", text(f"fixes/{self.test}"), re.M)
+        return " or ".join(names)
+
     def write_test(self, clone: Clone):
         """Write the test into a clone."""
         if self.new_file:
@@ -58,7 +64,8 @@ def frozen_encoder(clone: Clone):
         """Sets training mode; a frozen model stays in evaluation mode.
 
         ``Brain`` calls this on all modules at every epoch. In training mode
-        dropout and LayerDrop would change what a frozen model returns.
+        dropout and LayerDrop would change what a frozen model returns. A model
+        with parameters that are trained, such as adapters, is not frozen.
 
         Arguments
         ---------
@@ -71,7 +78,8 @@ def frozen_encoder(clone: Clone):
             This module.
         """
         super().train(mode)
-        if self.freeze:
+        trained = any(p.requires_grad for p in self.model.parameters())
+        if self.freeze and not trained:
             self.model.eval()
         return self
 

@@ -52,3 +52,12 @@ def test_frozen_outputs_do_not_change(source):
         outputs = encoder(wavs)
         assert outputs.shape == expected.shape
         assert torch.equal(outputs, expected)
+
+
+def test_adapters_of_a_frozen_encoder_are_trained(source):
+    from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
+
+    encoder = Wav2Vec2(source, source, freeze=True)
+    encoder.model.adapter = torch.nn.Linear(2, 2)
+    assert encoder.train().model.training
+    assert not encoder.eval().model.training

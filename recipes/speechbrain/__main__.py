@@ -1,0 +1,151 @@
+"""Write the contribution, or one fix, into a clone of SpeechBrain.
+
+    python -m recipes.speechbrain CLONE
+    python -m recipes.speechbrain CLONE --fix frozen-encoder
+
+It makes a branch, writes the files, runs SpeechBrain's own checks, and
+commits if all of them pass. Nothing is sent anywhere.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+
+from modules.errors import BadInput, one_sentence
+from recipes.speechbrain import checks, contribution
+from recipes.speechbrain.clone import Clone
+from recipes.speechbrain.environment import make_environment
+from recipes.speechbrain.fix_edits import FIXES, Fix
+from recipes.speechbrain.pull_request import write_pull_request
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Of the command line.
+
+    Returns
+    -------
+    int
+        0 if all checks passed, 1 if one did not.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.speechbrain",
+        description="Write the contribution, or one fix, into a clone.",
+    )
+    parser.add_argument("clone", help="a clean clone of SpeechBrain's develop")
+    parser.add_argument("--fix", choices=sorted(FIXES), help="one of six fixes")
+    options = parser.parse_args(arguments)
+    with one_sentence(resumes=False):
+        clone = Clone(options.clone)
+        print(f"SpeechBrain {clone.version} at {clone.start[:9]}")
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder).resolve()
+            environment = make_environment(folder / "venv", clone.folder)
+            if options.fix:
+                fix = FIXES[options.fix]
+                passed = _run_fix(clone, options.fix, fix, environment)
+                name, title = options.fix, fix.title
+            else:
+                passed = _run_contribution(clone, folder, environment)
+                name, title = "contribution", contribution.TITLE
+        return _finish(clone, name, title, passed)
+
+
+def _run_contribution(clone, folder, environment):
+    """Write the contribution and run all checks; return whether all passed."""
+    branch = contribution.BRANCH
+    _on_branch(clone, branch, contribution.write_contribution)
+    encoder = checks.make_random_encoder(folder / "random-encoder")
+    commands = {
+        **checks.lint_checks(clone),
+        **checks.test_checks(),
+        "recipe runner": checks.recipe_check(encoder),
+    }
+    return _run(commands, clone, environment)
+
+
+def _run_fix(clone, name, fix: Fix, environment):
+    """Write a test, see it fail, write the fix, see it pass."""
+    _on_branch(clone, f"fix-{name}", fix.write_test)
+    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += [fix.target, "-k", fix.test_names()]
+    before = checks.run_check("test", command, clone, environment)
+    # 1: tests ran, and some failed.
+    fails = "failed" in before.last_line
+    _report("test before the fix fails", fails, before)
+    _edit(clone, fix.edit)
+    commands = {
+        "test after the fix": command,
+        **checks.lint_checks(clone),
+        "tests/consistency": checks.test_checks()["tests/consistency"],
+    }
+    return _run(commands, clone, environment) and fails
+
+
+def _on_branch(clone, branch, write):
+    """Make a branch and write files on it."""
+    clone.branch(branch)
+    _edit(clone, write)
+
+
+def _edit(clone, write):
+    """Write files; if an anchor is missing, leave the clone as it was."""
+    try:
+        write(clone)
+    except BadInput:
+        branch = clone.git("branch", "--show-current")
+        clone.git("reset", "--quiet", "--hard", clone.start)
+        clone.git("clean", "--quiet", "--force", "-d")
+        clone.git("switch", "--quiet", clone.start_name)
+        clone.git("branch", "--quiet", "-D", branch)
+        raise
+
+
+def _run(commands, clone, environment):
+    """Run checks, print one line of each, return whether all passed."""
+    passed = True
+    for name, command in commands.items():
+        result = checks.run_check(name, command, clone, environment)
+        passed &= _report(name, result.passed, result)
+    return passed
+
+
+def _report(name, passed, result):
+    """Print how a check ended, all of its output if badly."""
+    mark = "passed" if passed else "FAILED"
+    print(f"{mark}  {name}: {result.last_line}", flush=True)
+    if not passed:
+        print(result.output, flush=True)
+    return passed
+
+
+def _finish(clone, name, title, passed):
+    """Commit what passed, and tell what is left to do."""
+    branch = clone.git("branch", "--show-current")
+    back = f"git -C {clone.folder} switch --force {clone.start_name}"
+    if not passed:
+        print(
+            f"A check failed: the branch {branch} has the files, not "
+            f"committed. To leave it: {back}; git -C {clone.folder} branch "
+            f"-D {branch}"
+        )
+        return 1
+    clone.commit(title)
+    print(clone.git("diff", "--stat", f"{clone.start}..{branch}"))
+    clone.git("switch", "--quiet", clone.start_name)
+    print(f"Committed on the branch {branch}.")
+    print(f"Text of the pull request: {write_pull_request(clone, name, title)}")
+    if name == "contribution":
+        print("Still empty:")
+        for line in contribution.what_is_empty():
+            print(f"- {line}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
