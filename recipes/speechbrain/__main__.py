@@ -19,6 +19,9 @@ from recipes.speechbrain.environment import make_environment
 from recipes.speechbrain.fix_edits import FIXES, Fix
 from recipes.speechbrain.pull_request import write_pull_request
 
+# Of the output of a check that failed.
+_SHOWN_LINES = 60
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command.
@@ -116,11 +119,11 @@ def _run(commands, clone, environment):
 
 
 def _report(name, passed, result):
-    """Print how a check ended, all of its output if badly."""
+    """Print how a check ended, the end of its output if badly."""
     mark = "passed" if passed else "FAILED"
     print(f"{mark}  {name}: {result.last_line}", flush=True)
     if not passed:
-        print(result.output, flush=True)
+        print("\n".join(result.output.splitlines()[-_SHOWN_LINES:]), flush=True)
     return passed
 
 

@@ -12,6 +12,7 @@ from recipes.speechbrain.contribution import POOLING, UNIT_TEST, YAML
 _TIMEOUT = 1800
 # Runs the recipe of one row as SpeechBrain's script .run-recipe-tests.sh does.
 _RUNNER = """
+import glob
 import sys
 from tests.utils.recipe_tests import run_recipe_tests
 passed = run_recipe_tests(
@@ -19,6 +20,10 @@ passed = run_recipe_tests(
     filters=[[{yaml!r}]],
     run_opts="--device=cpu --ssl_hub={encoder}",
 )
+for path in glob.glob("tests/tmp/IEMOCAP_row_*/stderr.txt"):
+    with open(path, encoding="utf-8") as file:
+        print(file.read())
+print("TEST PASSED" if passed else "TEST FAILED!")
 sys.exit(not passed)
 """
 

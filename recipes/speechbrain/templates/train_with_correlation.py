@@ -194,7 +194,7 @@ if __name__ == "__main__":
 
     datasets = dataio_prep(hparams, run_opts["device"])
 
-    layer_sum = LayerSum(hparams["ssl_model"].config.num_hidden_layers + 1)
+    layer_sum = LayerSum(hparams["ssl_config"].num_hidden_layers + 1)
     hparams["checkpointer"].add_recoverable("layer_sum", layer_sum)
     brain = EmotionBrain(
         modules={"layer_sum": layer_sum, **hparams["modules"]},
