@@ -20,7 +20,7 @@ from recipes.speechbrain.fix_edits import FIXES, Fix
 from recipes.speechbrain.pull_request import write_pull_request
 
 # Of the output of a check that failed.
-_SHOWN_LINES = 60
+_SHOWN_LINES = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,7 +123,9 @@ def _report(name, passed, result):
     mark = "passed" if passed else "FAILED"
     print(f"{mark}  {name}: {result.last_line}", flush=True)
     if not passed:
-        print("\n".join(result.output.splitlines()[-_SHOWN_LINES:]), flush=True)
+        lines = result.output.splitlines()
+        errors = [line for line in lines[:-_SHOWN_LINES] if "ERROR" in line]
+        print("\n".join(errors + lines[-_SHOWN_LINES:]), flush=True)
     return passed
 
 

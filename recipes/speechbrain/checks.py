@@ -151,7 +151,9 @@ def make_random_encoder(folder: pathlib.Path) -> pathlib.Path:
     """
     import torch
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     config = WavLMConfig(
         hidden_size=32,

@@ -32,6 +32,7 @@ def source(tmp_path):
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_mode_after_train(source, freeze):
+    """A frozen model ignores train(), another one follows it."""
     from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
     encoder = Wav2Vec2(source, source, freeze=freeze)
@@ -42,6 +43,7 @@ def test_mode_after_train(source, freeze):
 
 
 def test_frozen_outputs_do_not_change(source):
+    """Neither dropout nor LayerDrop changes what a frozen model returns."""
     from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
     encoder = Wav2Vec2(source, source, freeze=True, output_all_hiddens=True)
@@ -55,6 +57,7 @@ def test_frozen_outputs_do_not_change(source):
 
 
 def test_adapters_of_a_frozen_encoder_are_trained(source):
+    """A frozen model with trained parameters follows train()."""
     from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
     encoder = Wav2Vec2(source, source, freeze=True)
