@@ -16,7 +16,7 @@ from modules.errors import BadInput, one_sentence
 from recipes.speechbrain import checks, contribution
 from recipes.speechbrain.clone import Clone
 from recipes.speechbrain.environment import make_environment
-from recipes.speechbrain.fix_edits import FIXES, Fix
+from recipes.speechbrain.fix_edits import FIXES
 from recipes.speechbrain.pull_request import write_pull_request
 
 # Of the output of a check that failed.
@@ -45,24 +45,32 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with one_sentence(resumes=False):
         clone = Clone(options.clone)
-        print(f"SpeechBrain {clone.version} at {clone.start[:9]}")
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder).resolve()
-            environment = make_environment(folder / "venv", clone.folder)
-            if options.fix:
-                fix = FIXES[options.fix]
-                passed = _run_fix(clone, options.fix, fix, environment)
-                name, title = options.fix, fix.title
-            else:
-                passed = _run_contribution(clone, folder, environment)
-                name, title = "contribution", contribution.TITLE
-        return _finish(clone, name, title, passed)
+        print(f"SpeechBrain {clone.version} at {clone.start[:9]}", flush=True)
+        try:
+            return _write_and_check(clone, options.fix)
+        except (BadInput, KeyboardInterrupt):
+            clone.restore()
+            raise
 
 
-def _run_contribution(clone, folder, environment):
+def _write_and_check(clone, fix):
+    """Write the contribution or a fix on a branch, check it, commit it."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder).resolve()
+        if fix:
+            name, title = fix, FIXES[fix].title
+            passed = _run_fix(clone, fix, folder)
+        else:
+            name, title = "contribution", contribution.TITLE
+            passed = _run_contribution(clone, folder)
+    return _finish(clone, name, title, passed)
+
+
+def _run_contribution(clone, folder):
     """Write the contribution and run all checks; return whether all passed."""
-    branch = contribution.BRANCH
-    _on_branch(clone, branch, contribution.write_contribution)
+    clone.branch(contribution.BRANCH)
+    contribution.write_contribution(clone)
+    environment = make_environment(folder / "venv", clone.folder)
     encoder = checks.make_random_encoder(folder / "random-encoder")
     commands = {
         **checks.lint_checks(clone),
@@ -72,41 +80,24 @@ def _run_contribution(clone, folder, environment):
     return _run(commands, clone, environment)
 
 
-def _run_fix(clone, name, fix: Fix, environment):
+def _run_fix(clone, name, folder):
     """Write a test, see it fail, write the fix, see it pass."""
-    _on_branch(clone, f"fix-{name}", fix.write_test)
-    command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += [fix.target, "-k", fix.test_names()]
+    fix = FIXES[name]
+    clone.branch(f"fix-{name}")
+    fix.write_test(clone)
+    environment = make_environment(folder / "venv", clone.folder)
+    command = [*checks.PYTEST, fix.target, "-k", fix.test_names()]
     before = checks.run_check("test", command, clone, environment)
-    # 1: tests ran, and some failed.
-    fails = "failed" in before.last_line
+    # Not only "exit status 1": the tests must have run.
+    fails = "failed" in before.last_line and "error" not in before.last_line
     _report("test before the fix fails", fails, before)
-    _edit(clone, fix.edit)
+    fix.edit(clone)
     commands = {
         "test after the fix": command,
         **checks.lint_checks(clone),
         "tests/consistency": checks.test_checks()["tests/consistency"],
     }
     return _run(commands, clone, environment) and fails
-
-
-def _on_branch(clone, branch, write):
-    """Make a branch and write files on it."""
-    clone.branch(branch)
-    _edit(clone, write)
-
-
-def _edit(clone, write):
-    """Write files; if an anchor is missing, leave the clone as it was."""
-    try:
-        write(clone)
-    except BadInput:
-        branch = clone.git("branch", "--show-current")
-        clone.git("reset", "--quiet", "--hard", clone.start)
-        clone.git("clean", "--quiet", "--force", "-d")
-        clone.git("switch", "--quiet", clone.start_name)
-        clone.git("branch", "--quiet", "-D", branch)
-        raise
 
 
 def _run(commands, clone, environment):
@@ -132,17 +123,17 @@ def _report(name, passed, result):
 def _finish(clone, name, title, passed):
     """Commit what passed, and tell what is left to do."""
     branch = clone.git("branch", "--show-current")
-    back = f"git -C {clone.folder} switch --force {clone.start_name}"
+    back = f"git -C {clone.folder} {' '.join(clone.back)}"
     if not passed:
         print(
             f"A check failed: the branch {branch} has the files, not "
-            f"committed. To leave it: {back}; git -C {clone.folder} branch "
-            f"-D {branch}"
+            f"committed. To leave it: {back}; git -C {clone.folder} clean "
+            f"--force -d; git -C {clone.folder} branch -D {branch}"
         )
         return 1
     clone.commit(title)
     print(clone.git("diff", "--stat", f"{clone.start}..{branch}"))
-    clone.git("switch", "--quiet", clone.start_name)
+    clone.git(*clone.back)
     print(f"Committed on the branch {branch}.")
     print(f"Text of the pull request: {write_pull_request(clone, name, title)}")
     if name == "contribution":

@@ -10,6 +10,8 @@ from recipes.speechbrain.contribution import POOLING, UNIT_TEST, YAML
 
 # Longer than any check takes on two cores.
 _TIMEOUT = 1800
+# The environment's python, and nothing left in the clone.
+PYTEST = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 # Runs the recipe of one row as SpeechBrain's script .run-recipe-tests.sh does.
 _RUNNER = """
 import glob
@@ -117,11 +119,10 @@ def lint_checks(clone: Clone) -> dict[str, list[str]]:
 
 def test_checks() -> dict[str, list[str]]:
     """Return the commands of the consistency tests and of our unit test."""
-    test = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     return {
-        "tests/consistency": [*test, "tests/consistency"],
-        "unit test": [*test, UNIT_TEST],
-        "doctests": [*test, "--doctest-modules", POOLING],
+        "tests/consistency": [*PYTEST, "tests/consistency"],
+        "unit test": [*PYTEST, UNIT_TEST],
+        "doctests": [*PYTEST, "--doctest-modules", POOLING],
     }
 
 

@@ -40,7 +40,13 @@ class Clone:
                 f"is '{changes[0].strip()}': commit or stash them first"
             )
         self.start = self.git("rev-parse", "HEAD")
-        self.start_name = self.git("branch", "--show-current") or self.start
+        name = self.git("branch", "--show-current")
+        self.back = [
+            "switch",
+            "--force",
+            *([name] if name else ["--detach", self.start]),
+        ]
+        self.new_branch = None
 
     @property
     def version(self) -> str:
@@ -82,6 +88,16 @@ class Clone:
                 f"delete it with 'git branch -D {name}' first"
             )
         self.git("switch", "--create", name)
+        self.new_branch = name
+
+    def restore(self):
+        """Put the clone back as it was before `branch`."""
+        if self.new_branch is None:
+            return
+        self.git("reset", "--quiet", "--hard", self.start)
+        self.git("clean", "--quiet", "--force", "-d")
+        self.git(*self.back)
+        self.git("branch", "--quiet", "-D", self.new_branch)
 
     def read(self, path: str) -> str:
         """Return the text of a file.

@@ -27,7 +27,7 @@ NAMES = (
     "AttentiveCorrelationPooling",
 )
 # Members that only our head uses.
-LEFT_OUT = {"Pooling": ("whole_batch", "sizes")}
+LEFT_OUT = {"Pooling": ("whole_batch",)}
 # SpeechBrain's module has many poolings without lengths.
 RENAMED = {"Pooling": "LengthsPooling", "EPS": "CORRELATION_EPS"}
 
