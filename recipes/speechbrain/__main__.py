@@ -19,6 +19,9 @@ from recipes.speechbrain.environment import make_environment
 from recipes.speechbrain.fix_edits import FIXES
 from recipes.speechbrain.pull_request import write_pull_request
 
+# Aborts now and then with torch 2.13, also without any change of ours: the test
+# does not destroy its process group.
+_UNSTABLE = "tests/unittests/test_checkpoints.py::test_parallel_checkpoint"
 # Of the output of a check that failed.
 _SHOWN_LINES = 30
 
@@ -94,6 +97,10 @@ def _run_fix(clone, name, folder):
     fix.edit(clone)
     commands = {
         "test after the fix": command,
+        "all tests of the file": [
+            *(*checks.PYTEST, fix.target),
+            f"--deselect={_UNSTABLE}",
+        ],
         **checks.lint_checks(clone),
         "tests/consistency": checks.test_checks()["tests/consistency"],
     }
