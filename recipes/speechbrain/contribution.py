@@ -47,7 +47,7 @@ def write_contribution(clone: Clone):
     clone.append(POOLING, pooling_block())
     clone.append(UNIT_TEST, "\n\n" + definitions("templates/test_pooling.py"))
     clone.write(SCRIPT, text("templates/train_with_correlation.py"))
-    clone.write(YAML, text("templates/train_with_correlation.yaml"))
+    clone.write(YAML, text("templates/train_with_correlation.yml"))
     for path in PREPARES:
         add_test_session(clone, path)
     clone.insert_before(

@@ -26,7 +26,7 @@ from recipes.speechbrain.templates import train_with_correlation as script
 from recipes.speechbrain.templates.split_session import split_session
 
 FOLDER = ROOT / "recipes/speechbrain"
-YAML = FOLDER / "templates/train_with_correlation.yaml"
+YAML = FOLDER / "templates/train_with_correlation.yml"
 SCRIPT = FOLDER / "templates/train_with_correlation.py"
 
 # Whisper is left out of the contribution.
@@ -230,7 +230,9 @@ def pretrained(load, utterances, tmp_path):
     folder.mkdir()
     for name in ("layer_sum", "projection", "pooling", "classifier"):
         shutil.copy(saved.path / f"{name}.ckpt", folder)
-    shutil.copy(FOLDER / "pretrained/hyperparams.yaml", folder)
+    shutil.copy(
+        FOLDER / "pretrained/hyperparams.yml", folder / "hyperparams.yaml"
+    )
     labels = script.sb.dataio.encoder.CategoricalEncoder()
     labels.update_from_iterable(["ang", "hap", "neu", "sad"])
     labels.expect_len(4)
