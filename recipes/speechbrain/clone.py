@@ -80,13 +80,15 @@ class Clone:
         Raises
         ------
         BadInput
-            If the clone has such a branch.
+            If the clone has such a branch, or git has no name to commit with.
         """
         if self.git("branch", "--list", name):
             raise BadInput(
                 f"the clone {self.folder} has a branch {name} already: "
                 f"delete it with 'git branch -D {name}' first"
             )
+        # Before minutes of checks, not after them.
+        self.git("var", "GIT_COMMITTER_IDENT")
         self.git("switch", "--create", name)
         self.new_branch = name
 

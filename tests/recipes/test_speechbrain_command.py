@@ -53,6 +53,8 @@ def old_clone(tmp_path):
     git(tmp_path, "init", "--quiet", "--initial-branch", "develop", "old")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "old")
+    git(folder, "config", "user.name", "test")
+    git(folder, "config", "user.email", "test@localhost")
     return folder
 
 
@@ -96,6 +98,13 @@ def test_a_branch_that_exists(old_clone, capsys):
     sentence = refusal([old_clone, "--fix", "keep-only"], capsys)
     assert "has a branch fix-keep-only already" in sentence
     assert "fix-keep-only" in git(old_clone, "branch", "--list")
+
+
+def test_a_clone_without_a_name_to_commit_with(old_clone, capsys, monkeypatch):
+    monkeypatch.setenv("GIT_COMMITTER_EMAIL", "")
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "")
+    assert "git var failed" in refusal([old_clone], capsys)
+    assert git(old_clone, "branch", "--list") == "* develop"
 
 
 def test_an_anchor_must_be_there_once():
