@@ -95,7 +95,7 @@ def distinct_systems():
 def encoder(tmp_path_factory):
     """Return the folder of an encoder with as many layers as Whisper tiny."""
     folder = tmp_path_factory.mktemp("encoder") / "random-weights"
-    return str(make_random_encoder(folder, layers=4, width=32))
+    return str(make_random_encoder(folder, num_hidden_layers=4, hidden_size=32))
 
 
 @pytest.fixture(scope="module")
