@@ -109,6 +109,17 @@ def build(description: Any) -> Any:
     return functools.partial(find_class(description["class"]), **arguments)
 
 
+def is_own_class(path: Any) -> bool:
+    """Return whether a text is the path of a class of this recipe.
+
+    Example
+    -------
+    >>> is_own_class("modules.models.fbank.FbankEncoder")
+    True
+    """
+    return isinstance(path, str) and _OWN.fullmatch(path) is not None
+
+
 def find_class(path: str) -> type:
     """Return the class of a path such as ``torch.nn.Linear``.
 
@@ -119,8 +130,7 @@ def find_class(path: str) -> type:
     """
     if path in PACKAGED:
         return PACKAGED[path]
-    own = isinstance(path, str) and _OWN.fullmatch(path)
-    if not own and path not in _TORCH:
+    if not is_own_class(path) and path not in _TORCH:
         raise BadInput(
             f"{path} is not a part of this recipe: a model names classes of "
             "modules.models or recipes"
