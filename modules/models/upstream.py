@@ -4,14 +4,10 @@ import hashlib
 import pathlib
 
 from modules.errors import BadInput
-from modules.models.encoder import (
-    FrozenEncoder,
-    count_frames,
-    encoder_digest,
-    encoder_shape,
-    locate_encoder,
-    read_config,
-)
+from modules.models.encoder import FrozenEncoder, count_frames
+from modules.models.encoder_config import encoder_shape
+from modules.models.encoder_files import encoder_digest, locate_encoder
+from modules.models.encoder_loading import read_config
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
 
