@@ -67,12 +67,18 @@ def refused(problem: BaseException, place=None) -> str:
         Path that the user gave; the file's own name is added if it differs.
     """
     code = disk_error(problem)
-    file = getattr(problem, "filename", None)
-    named = place if place is not None else file
-    named = "the output" if named is None else os.fsdecode(named)
     reason = os.strerror(code).lower()
-    if place is not None and file is not None and os.fsdecode(file) != named:
-        reason = f"{reason}: {os.fsdecode(file)}"
+    file = getattr(problem, "filename", None)
+    if file is None:
+        named = "the output" if place is None else os.fsdecode(place)
+    else:
+        named = os.fsdecode(file)
+        inside = place is not None and os.path.abspath(named).startswith(
+            os.path.abspath(place) + os.sep
+        )
+        if inside:
+            reason = f"{reason}: {os.path.relpath(named, place)}"
+            named = os.fsdecode(place)
     return f"{named} cannot be used ({reason}): {_REMEDIES[code]}"
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import stat
-import sys
 import tempfile
 
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,24 @@ from modules.errors import BadInput
 MOST_TEXT = 2**30
 # Of a safetensors file; the largest models have 100 KB.
 MOST_HEADER = 2**24
+# The largest speech encoders have 9 GB.
+MOST_WEIGHTS = 2**36
+
+
+def find_folder(path):
+    """Return a folder, or None if there is none of this name.
+
+    A name that is too long, or ``~`` of nobody, is none.
+
+    Example
+    -------
+    >>> find_folder("x" * 1000)
+    """
+    try:
+        folder = pathlib.Path(path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def make_whole(folder, marker, description, write):
@@ -243,7 +260,7 @@ def read_weights_index(path, most=MOST_HEADER):
     OSError, ValueError
         If it cannot be read.
     """
-    check_file(path, sys.maxsize)
+    check_file(path, MOST_WEIGHTS)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > most:

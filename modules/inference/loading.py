@@ -10,7 +10,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from modules.errors import BadInput
-from modules.files import read_text, read_weights_index
+from modules.files import find_folder, read_text, read_weights_index
 from modules.inference.speechbrain_interface import (
     ENCODER_FOLDER,
     LABELS,
@@ -55,8 +55,8 @@ _PlainLoader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 def locate_model(source):
     """Return the local folder of a model, downloading it if need be."""
-    folder = pathlib.Path(source).expanduser()
-    if folder.is_dir():
+    folder = find_folder(source)
+    if folder is not None:
         return folder
     if looks_like_path(str(source)):
         raise BadInput(

@@ -72,6 +72,10 @@ def _fix_weight_norm(module):
             part._load_state_dict_pre_hooks.clear()
 
 
+# Samples of the noise that an encoder is tried with.
+_TRIED = 1600
+
+
 class FrozenEncoder(nn.Module):
     """A frozen encoder that returns the hidden states of all its layers.
 
@@ -255,3 +259,30 @@ class FrozenEncoder(nn.Module):
             ],
             dim=1,
         ).float()
+
+
+def try_encoder(encoder):
+    """Encode a tenth of a second of noise; refuse an encoder that cannot.
+
+    Whisper, which would compute 30 s, is left out.
+
+    Raises
+    ------
+    BadInput
+        If a setting of its configuration fails or gives values that are not
+        finite.
+    """
+    if encoder.is_whisper:
+        return
+    noise = torch.randn(1, _TRIED, generator=torch.Generator().manual_seed(0))
+    try:
+        states, _ = encoder(noise)
+        finite = bool(torch.isfinite(states).all())
+        reason = "its hidden states are not finite"
+    except Exception as problem:  # of any class, for settings of any kind
+        finite, reason = False, f"{type(problem).__name__}: {problem}"
+    if not finite:
+        raise BadInput(
+            f"the encoder in {encoder.folder} cannot encode "
+            f"({' '.join(reason.split()):.120}): download it again"
+        )

@@ -111,7 +111,7 @@ def check_values(path, values, depth=0):
 def _check_choice(path, key, value):
     """Refuse other words than the known ones where a word selects code."""
     choices = None
-    if key.endswith("implementation"):
+    if "implementation" in key:
         choices = _ATTENTION
     elif key in ("dtype", "torch_dtype"):
         choices = _DTYPES

@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from modules.errors import BadInput
-from modules.files import read_weights_index
+from modules.files import MOST_WEIGHTS, find_folder, read_weights_index
 from modules.models.encoder_config import check_values, read_values
 
 # Goes into the digest of an encoder: raise it when the code that computes
@@ -28,7 +28,6 @@ _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 # The largest speech encoders stay far below.
 _MOST_ENTRIES = 10_000
-_MOST_WEIGHTS = 2**36
 
 
 def locate_encoder(encoder_hub, revision=None):
@@ -52,8 +51,8 @@ def locate_encoder(encoder_hub, revision=None):
         If there is no such folder and the Hub cannot deliver it, if a file
         is missing in it, or if a file in it could run code.
     """
-    folder = pathlib.Path(encoder_hub).expanduser()
-    if not folder.is_dir():
+    folder = find_folder(encoder_hub)
+    if folder is None:
         folder = _download(str(encoder_hub), revision)
     for needed in (("config.json",), ("preprocessor_config.json",), _WEIGHTS):
         if not any(any(folder.glob(pattern)) for pattern in needed):
@@ -160,10 +159,10 @@ def _check_entry(folder, entry):
             f"{folder / entry.name} is not a regular file: copy the encoder "
             "again"
         )
-    if expected and status.st_size > _MOST_WEIGHTS:
+    if expected and status.st_size > MOST_WEIGHTS:
         raise BadInput(
             f"{folder / entry.name} has {status.st_size / 1e9:.0f} GB, more "
-            f"than {_MOST_WEIGHTS / 1e9:.0f}: give a smaller encoder"
+            f"than {MOST_WEIGHTS / 1e9:.0f}: give a smaller encoder"
         )
     if entry.name.endswith(".safetensors"):
         try:

@@ -40,9 +40,10 @@ def read_config(folder):
             f"of type {', '.join(MODEL_TYPES)}"
         )
     try:
-        config = AutoConfig.from_pretrained(
-            str(folder), trust_remote_code=False, local_files_only=True
-        )
+        with _quiet_loading():
+            config = AutoConfig.from_pretrained(
+                str(folder), trust_remote_code=False, local_files_only=True
+            )
         check_sizes(path, config)
     except BadInput:
         raise

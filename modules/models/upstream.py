@@ -1,10 +1,10 @@
 """The upstream by its name: an encoder, Fbank, or two of them side by side."""
 
 import hashlib
-import pathlib
 
 from modules.errors import BadInput
-from modules.models.encoder import FrozenEncoder, count_frames
+from modules.files import find_folder
+from modules.models.encoder import FrozenEncoder, count_frames, try_encoder
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
@@ -36,7 +36,7 @@ class HubUpstream:
     """
 
     def __init__(self, encoder_hub, revision=None):
-        self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
+        self.is_local = find_folder(encoder_hub) is not None
         self.folder = locate_encoder(encoder_hub, revision)
         self.config = read_config(self.folder)
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
@@ -51,7 +51,9 @@ class HubUpstream:
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        return FrozenEncoder(self.folder, precision=precision)
+        encoder = FrozenEncoder(self.folder, precision=precision)
+        try_encoder(encoder)
+        return encoder
 
 
 class UpstreamPair:
@@ -97,7 +99,7 @@ def upstream_names(encoder_hub):
     >>> upstream_names("openai/whisper-tiny.en,fbank")
     ['openai/whisper-tiny.en', 'fbank']
     """
-    if pathlib.Path(encoder_hub).expanduser().is_dir():
+    if find_folder(encoder_hub):
         return [encoder_hub]
     names = [name.strip() for name in str(encoder_hub).split(_AND)]
     if len(names) > 2:
