@@ -107,6 +107,22 @@ def using(place):
         raise BadInput(refused(problem, place)) from problem
 
 
+def printable(text: str) -> str:
+    r"""Return a text whose control characters a terminal does not obey.
+
+    Example
+    -------
+    >>> printable("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 @contextlib.contextmanager
 def one_sentence(resumes=True):
     """Turn `BadInput`, a disk that refuses and Ctrl-C into a sentence.
@@ -126,7 +142,7 @@ def one_sentence(resumes=True):
     try:
         yield
     except BadInput as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {printable(str(problem))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {again}", file=sys.stderr)
@@ -134,5 +150,6 @@ def one_sentence(resumes=True):
     except Exception as problem:
         if disk_error(problem) is None or isinstance(problem, BrokenPipeError):
             raise
-        print(f"error: {refused(problem)}; {again}", file=sys.stderr)
+        sentence = printable(f"error: {refused(problem)}; {again}")
+        print(sentence, file=sys.stderr)
         sys.exit(2)

@@ -17,6 +17,9 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to answer.
 LazyModule.__file__ = None
 
+# Fixtures of tests/attacks.
+pytest_plugins = ["tests.attacks.model_and_run_folders"]
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Family and whether its convolutions have layer (or else group) norm.

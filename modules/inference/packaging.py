@@ -58,6 +58,7 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         else encoder_hub,
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
+        "whisper_window": run.graph["encoder"]["whisper_window"],
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
@@ -175,7 +176,8 @@ def build(runs, include_encoder, licence, language, name):
     first = runs[0]
     encoder_hub = first.graph["encoder"]["hub"]
     revision = first.graph["encoder"]["revision"]
-    upstream = open_upstream(encoder_hub, revision)
+    window = first.graph["encoder"]["whisper_window"]
+    upstream = open_upstream(encoder_hub, revision, window)
     is_pair = isinstance(upstream, UpstreamPair)
     if is_pair and (include_encoder or upstream.is_local):
         raise BadInput(

@@ -55,6 +55,8 @@ class EmotionModel(nn.Module):
     encoder_files : list of str
         Files of an encoder in the model's folder, which then takes the place
         of ``encoder_hub``.
+    whisper_window : int or str
+        See `modules.models.whisper_window`.
     members : int
         Number of heads; their probabilities are averaged.
     head : dict
@@ -64,13 +66,21 @@ class EmotionModel(nn.Module):
     """
 
     def __init__(
-        self, encoder_hub, encoder_revision, encoder_files, members, head, sizes
+        self,
+        encoder_hub,
+        encoder_revision,
+        encoder_files,
+        whisper_window,
+        members,
+        head,
+        sizes,
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
         self.sizes = dict(sizes)
+        self.whisper_window = whisper_window
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -106,10 +116,11 @@ class EmotionModel(nn.Module):
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
-        if paths:
-            upstream = open_upstream(pathlib.Path(paths[0]).parent)
-        else:
-            upstream = open_upstream(self.encoder_hub, self.encoder_revision)
+        upstream = open_upstream(
+            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
+            None if paths else self.encoder_revision,
+            whisper_window=self.whisper_window,
+        )
         for key in ("num_hidden_states", "hidden_size"):
             found = np.ravel(getattr(upstream, key)).tolist()
             needed = np.ravel(self.sizes[key]).tolist()

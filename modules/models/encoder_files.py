@@ -196,7 +196,7 @@ def weights_bytes(folder):
     )
 
 
-def encoder_digest(folder, precision="fp32"):
+def encoder_digest(folder, precision="fp32", window=None):
     """Identify everything that decides what an encoder returns.
 
     Arguments
@@ -205,14 +205,19 @@ def encoder_digest(folder, precision="fp32"):
         See `locate_encoder`.
     precision : str
         A key of `modules.models.encoder.PRECISIONS`.
+    window : int or str
+        Of Whisper, see `modules.models.whisper_window`; None for others.
 
     Returns
     -------
     digest : str
-        SHA-256 over configuration, input normalisation, weights, precision
-        and the version of the arithmetic.
+        SHA-256 over configuration, input normalisation, weights, precision,
+        window and the version of the arithmetic.
     """
-    digest = hashlib.sha256(f"{FEATURES_VERSION} {precision}".encode())
+    what = f"{FEATURES_VERSION} {precision}"
+    if window is not None:
+        what += f" window {window}"
+    digest = hashlib.sha256(what.encode())
     for name in ("config.json", "preprocessor_config.json"):
         content = read_values(folder / name)
         digest.update(json.dumps(content, sort_keys=True).encode())

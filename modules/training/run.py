@@ -35,7 +35,7 @@ SPLITS = ("train", "dev", "test")
 _GRAPH = {
     "head": {"class"},
     "sizes": {"num_hidden_states", "hidden_size", "num_classes"},
-    "encoder": {"hub", "revision", "precision", "fine_tuned"},
+    "encoder": {"hub", "revision", "precision", "fine_tuned", "whisper_window"},
     "corpus": {"restricted"},
 }
 # Keys of places: a run may go on although its files have moved.

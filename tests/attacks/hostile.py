@@ -7,7 +7,8 @@ import random
 import shutil
 
 import yaml
-from conftest import HEAD, SIZES, write_hyperparams
+
+from tests.attacks.model_and_run_folders import HEAD, SIZES, write_hyperparams
 
 FILES = (
     "hyperparams.yaml",
@@ -89,6 +90,7 @@ def _file_attacks():
 def _hyperparams_attacks():
     """Every key of hyperparams.yaml is left out or has a wrong value."""
     keys = ("encoder_hub", "encoder_files", "members", "head", "sizes")
+    keys = (*keys, "whisper_window")
     for key in keys:
         for word, value in WRONG_VALUES.items():
             yield (

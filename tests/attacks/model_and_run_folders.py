@@ -73,6 +73,7 @@ def write_hyperparams(path, **changes):
             "preprocessor_config.json",
             "model.safetensors",
         ],
+        "whisper_window": None,
         "members": 1,
         "head": HEAD,
         "sizes": SIZES,
@@ -134,6 +135,7 @@ def run_folder(encoders, tmp_path):
         "revision": None,
         "precision": "fp32",
         "fine_tuned": False,
+        "whisper_window": None,
     }
     corpus = {"name": "tones", "restricted": ""}
     values = {"head": HEAD, "sizes": SIZES}
