@@ -34,7 +34,7 @@ WRONG_VALUES = {
 }
 
 
-def _replace(path, how):
+def replace(path, how):
     """Put something in the place of a file."""
     content = path.read_bytes()
     path.unlink()
@@ -83,7 +83,7 @@ def _file_attacks():
         for how in ways:
             yield (
                 f"{name} is {how}",
-                lambda folder, name=name, how=how: _replace(folder / name, how),
+                lambda folder, name=name, how=how: replace(folder / name, how),
             )
 
 

@@ -144,7 +144,11 @@ def run_folder(encoders, tmp_path):
     )
     write_json(folder / "settings.json", {"data_folder": None})
     write_json(folder / "inputs.json", {"encoder": "0" * 64})
-    results = score([0, 1, 2], [0, 1, 2], LABELS) | {"dev_WA": 1.0}
+    results = score([0, 1, 2], [0, 1, 2], LABELS) | {
+        "dev_WA": 1.0,
+        "n_dev": 3,
+        "n_test": 3,
+    }
     write_json(folder / "results.json", results)
     return folder
 
