@@ -318,7 +318,7 @@ def split_evenly(samples, rate, longest=LONGEST_SECONDS):
 
 @contextlib.contextmanager
 def _elsewhere(path):
-    """Let SpeechBrain fetch a URL or a file on the Hub; refuse other paths.
+    """Fetch a URL or a file on the Hub by SpeechBrain; refuse other paths.
 
     Raises
     ------

@@ -258,7 +258,7 @@ class Run:
         return rows
 
     def _read(self, name):
-        """Read a JSON file that holds a mapping."""
+        """Read a JSON file that contains a mapping."""
         path = self.folder / name
         try:
             values = read_json(path)
@@ -284,7 +284,7 @@ class Run:
 
 
 def _is_probability(text):
-    """Tell a number from 0 to 1."""
+    """Return whether a value is a number from 0 to 1."""
     try:
         return 0 <= float(text) <= 1
     except ValueError:
