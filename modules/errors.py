@@ -33,6 +33,25 @@ class BadInput(ValueError):
     """Input that a user can put right; its message is one clear sentence."""
 
 
+<<<<<<< HEAD
+=======
+def printable(text: str) -> str:
+    r"""Return a text whose control characters a terminal does not obey.
+
+    Example
+    -------
+    >>> printable("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+>>>>>>> main
 def disk_error(problem: BaseException) -> int | None:
     """Return the errno of a disk or permission that refused, or None.
 
@@ -107,6 +126,7 @@ def using(place):
         if disk_error(problem) is None:
             raise
         raise BadInput(refused(problem, place)) from problem
+<<<<<<< HEAD
 
 
 def printable(text: str) -> str:
@@ -123,6 +143,8 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+=======
+>>>>>>> main
 
 
 @contextlib.contextmanager

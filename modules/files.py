@@ -48,9 +48,9 @@ def make_whole(folder, marker, description, write):
     folder : str or pathlib.Path
         The folder to make.
     marker : str
-        Name of the file in it that holds the description.
+        Name of the file with the description.
     description : str
-        Tells what is in the folder, its settings included.
+        Describes the folder's contents and their settings.
     write : callable
         Gets the path of an empty folder and fills it.
 
@@ -91,7 +91,7 @@ def check_vacant(folder):
     folder = pathlib.Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(
-            f"{folder} exists and holds something else: choose a folder that "
+            f"{folder} exists and contains something else: choose a folder that "
             "does not exist yet."
         )
 

@@ -79,8 +79,13 @@ class EmotionModel(nn.Module):
         self.encoder_hub = encoder_hub
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
+<<<<<<< HEAD
         self.sizes = dict(sizes)
         self.whisper_window = whisper_window
+=======
+        self.whisper_window = whisper_window
+        self.sizes = dict(sizes)
+>>>>>>> main
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -119,7 +124,7 @@ class EmotionModel(nn.Module):
         upstream = open_upstream(
             pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
             None if paths else self.encoder_revision,
-            whisper_window=self.whisper_window,
+            self.whisper_window,
         )
         for key in ("num_hidden_states", "hidden_size"):
             found = np.ravel(getattr(upstream, key)).tolist()
@@ -318,7 +323,7 @@ def split_evenly(samples, rate, longest=LONGEST_SECONDS):
 
 @contextlib.contextmanager
 def _elsewhere(path):
-    """Let SpeechBrain fetch a URL or a file on the Hub; refuse other paths.
+    """Fetch a URL or a file on the Hub by SpeechBrain; refuse other paths.
 
     Raises
     ------

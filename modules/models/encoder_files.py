@@ -57,7 +57,7 @@ def locate_encoder(encoder_hub, revision=None):
     for needed in (("config.json",), ("preprocessor_config.json",), _WEIGHTS):
         if not any(any(folder.glob(pattern)) for pattern in needed):
             raise BadInput(
-                f"encoder folder {folder} holds no {' or '.join(needed)}: "
+                f"encoder folder {folder} contains no {' or '.join(needed)}: "
                 "encoder_hub must name a complete model in HuggingFace format"
             )
     check_files(folder)
@@ -97,7 +97,7 @@ def _download(encoder_hub, revision):
 
 
 def looks_like_path(name):
-    """Tell whether a text cannot be a name on the Hub.
+    """Return whether a text cannot be a name on the Hub.
 
     Example
     -------

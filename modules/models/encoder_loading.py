@@ -1,6 +1,6 @@
 """Loading an encoder's weights: all of them, finite, and no code.
 
-SpeechBrain's HuggingFace wrappers load the weights. What they are told here is
+SpeechBrain's HuggingFace wrappers load the weights. This file sets
 that nothing of the folder is run, and that what is missing is not replaced by
 random values.
 """
@@ -63,7 +63,7 @@ def _reason(problem):
 
 
 def _lacks_decoder(folder):
-    """Tell a Whisper whose encoder alone was fine-tuned and kept."""
+    """Return whether a Whisper folder has an encoder and no decoder."""
     path = pathlib.Path(folder) / "model.safetensors"
     if not path.exists():
         return False
@@ -125,12 +125,12 @@ class _Checked:
 
 
 def _may_miss(name):
-    """Tell weights that no hidden state depends on."""
+    """Return whether no hidden state depends on a weight."""
     return name.startswith("decoder.") or name.endswith("masked_spec_embed")
 
 
 def _is_finite(tensor):
-    """Tell whether all values are finite, without a copy of them."""
+    """Return whether all values are finite; makes no copy of them."""
     if not tensor.numel():
         return True
     return all(bool(torch.isfinite(edge)) for edge in tensor.aminmax())

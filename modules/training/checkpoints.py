@@ -126,7 +126,7 @@ def _damaged(folder, problem):
     reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
     return BadInput(
         f"checkpoint {folder} is damaged ({reason:.100}): delete it and run "
-        "the same command again, which goes on from the checkpoint before"
+        "the same command again, which continues from the checkpoint before"
     )
 
 

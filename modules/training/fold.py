@@ -53,7 +53,7 @@ class Trained:
 
 
 def _settings(hparams: dict, run_opts) -> dict:
-    """Return what a run is told apart by."""
+    """Return the settings that distinguish one run from another."""
     options = {key: run_opts[key] for key in ("precision", "debug")}
     return plain_values(hparams) | options
 

@@ -113,7 +113,7 @@ class Predictions:
 
 
 def format_results(results):
-    """Return a table for the terminal, with a warning where it tells nothing."""
+    """Return a table for the terminal, with a warning for a single class."""
     return "\n".join(
         [
             format_confusion(

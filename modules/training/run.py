@@ -258,7 +258,7 @@ class Run:
         return rows
 
     def _read(self, name):
-        """Read a JSON file that holds a mapping."""
+        """Read a JSON file that contains a mapping."""
         path = self.folder / name
         try:
             values = read_json(path)
