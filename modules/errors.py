@@ -33,8 +33,6 @@ class BadInput(ValueError):
     """Input that a user can put right; its message is one clear sentence."""
 
 
-<<<<<<< HEAD
-=======
 def printable(text: str) -> str:
     r"""Return a text whose control characters a terminal does not obey.
 
@@ -51,7 +49,6 @@ def printable(text: str) -> str:
     )
 
 
->>>>>>> main
 def disk_error(problem: BaseException) -> int | None:
     """Return the errno of a disk or permission that refused, or None.
 
@@ -126,25 +123,6 @@ def using(place):
         if disk_error(problem) is None:
             raise
         raise BadInput(refused(problem, place)) from problem
-<<<<<<< HEAD
-
-
-def printable(text: str) -> str:
-    r"""Return a text whose control characters a terminal does not obey.
-
-    Example
-    -------
-    >>> printable("a\x1b[2J.wav")
-    'a\\x1b[2J.wav'
-    """
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-=======
->>>>>>> main
 
 
 @contextlib.contextmanager

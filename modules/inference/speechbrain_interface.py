@@ -79,13 +79,8 @@ class EmotionModel(nn.Module):
         self.encoder_hub = encoder_hub
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
-<<<<<<< HEAD
-        self.sizes = dict(sizes)
-        self.whisper_window = whisper_window
-=======
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
->>>>>>> main
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
