@@ -200,7 +200,7 @@ class OneLayer(nn.Module):
 
 
 def _normalized(states, normalize):
-    """Return states, normalised over their last dimension if so chosen."""
+    """Return states, normalised over their last dimension or as they are."""
     if not normalize:
         return states
     # Layer normalisation loses digits where a mean is large beside the
