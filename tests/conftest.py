@@ -71,8 +71,8 @@ def encoder_folder(tmp_path_factory):
                 family=family,
                 layer_norm=layer_norm,
                 seed=seed,
-                layers=2,
-                width=32,
+                num_hidden_layers=2,
+                hidden_size=32,
             )
         return str(folder)
 
