@@ -227,6 +227,7 @@ def _work(floor, arguments, log):
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
         from floor import floor_fold
+
         from modules.training.experiment import load_experiment
         from modules.training.fold import train_fold
 

@@ -1,19 +1,16 @@
 """The upstream by its name: an encoder, Fbank, or two of them side by side."""
 
 import hashlib
-import pathlib
 
 from modules.errors import BadInput
-from modules.models.encoder import (
-    FrozenEncoder,
-    count_frames,
-    encoder_digest,
-    encoder_shape,
-    locate_encoder,
-    read_config,
-)
+from modules.files import find_folder
+from modules.models.encoder import FrozenEncoder, count_frames, try_encoder
+from modules.models.encoder_config import encoder_shape
+from modules.models.encoder_files import encoder_digest, locate_encoder
+from modules.models.encoder_loading import read_config
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
+from modules.models.whisper_window import check_window
 
 # Stands between the names of two upstreams; no name on the Hub has it.
 _AND = ","
@@ -28,6 +25,8 @@ class HubUpstream:
         A local folder or a name on the HuggingFace Hub.
     revision : str
         Branch, tag or commit on the Hub.
+    whisper_window : int or str
+        See `modules.models.whisper_window`; other encoders have none.
 
     Attributes
     ----------
@@ -39,11 +38,15 @@ class HubUpstream:
         Of the encoder; transformer layers plus one, and channels.
     """
 
-    def __init__(self, encoder_hub, revision=None):
-        self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
+    def __init__(self, encoder_hub, revision=None, whisper_window=None):
+        self.is_local = find_folder(encoder_hub) is not None
         self.folder = locate_encoder(encoder_hub, revision)
         self.config = read_config(self.folder)
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
+        self.whisper_window = None
+        if self.config.model_type == "whisper":
+            check_window(whisper_window, self.config.max_source_positions)
+            self.whisper_window = whisper_window
 
     def count_frames(self, samples):
         """Return the frames of an utterance."""
@@ -51,11 +54,17 @@ class HubUpstream:
 
     def digest(self, precision="fp32"):
         """Identify all that decides what it returns."""
-        return encoder_digest(self.folder, precision)
+        return encoder_digest(self.folder, precision, self.whisper_window)
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        return FrozenEncoder(self.folder, precision=precision)
+        encoder = FrozenEncoder(
+            self.folder,
+            precision=precision,
+            whisper_window=self.whisper_window,
+        )
+        try_encoder(encoder)
+        return encoder
 
 
 class UpstreamPair:
@@ -101,7 +110,7 @@ def upstream_names(encoder_hub):
     >>> upstream_names("openai/whisper-tiny.en,fbank")
     ['openai/whisper-tiny.en', 'fbank']
     """
-    if pathlib.Path(encoder_hub).expanduser().is_dir():
+    if find_folder(encoder_hub):
         return [encoder_hub]
     names = [name.strip() for name in str(encoder_hub).split(_AND)]
     if len(names) > 2:
@@ -112,7 +121,7 @@ def upstream_names(encoder_hub):
     return names
 
 
-def open_upstream(encoder_hub, revision=None):
+def open_upstream(encoder_hub, revision=None, whisper_window=None):
     """Return what is known of the upstream of a name.
 
     Arguments
@@ -122,6 +131,8 @@ def open_upstream(encoder_hub, revision=None):
         these with a comma between them.
     revision : str
         Branch, tag or commit on the Hub, of the first of two.
+    whisper_window : int or str
+        See `modules.models.whisper_window`; for Whisper alone.
 
     Raises
     ------
@@ -132,13 +143,16 @@ def open_upstream(encoder_hub, revision=None):
     if len(names) == 2:
         first, second = names
         return UpstreamPair(
-            open_upstream(first, revision), open_upstream(second)
+            open_upstream(first, revision, whisper_window),
+            open_upstream(second, None, whisper_window),
         )
     if names == [FBANK]:
         return FbankUpstream()
-    return HubUpstream(encoder_hub, revision)
+    return HubUpstream(encoder_hub, revision, whisper_window)
 
 
-def make_encoder(encoder_hub, revision=None, precision="fp32"):
+def make_encoder(
+    encoder_hub, revision=None, precision="fp32", whisper_window=None
+):
     """Return the encoder of a name; see `open_upstream`."""
-    return open_upstream(encoder_hub, revision).make(precision)
+    return open_upstream(encoder_hub, revision, whisper_window).make(precision)

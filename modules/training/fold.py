@@ -52,18 +52,26 @@ class Trained:
     chosen: dict[str, Any]
 
 
-def begin(run: Run, hparams: dict, run_opts) -> None:
-    """Record the settings of a run, or compare them with the recorded ones.
+def _settings(hparams: dict, run_opts) -> dict:
+    """Return the settings that distinguish one run from another."""
+    options = {key: run_opts[key] for key in ("precision", "debug")}
+    return plain_values(hparams) | options
+
+
+def check(run: Run, hparams: dict, run_opts) -> None:
+    """Compare the settings of a run with those that its folder records.
 
     Raises
     ------
     BadInput
         If the folder belongs to a run of other settings.
     """
-    now = plain_values(hparams)
-    now |= {key: run_opts[key] for key in ("precision", "debug")}
-    run.check_same("settings.json", now)
-    run.record("settings.json", now)
+    run.check_same("settings.json", _settings(hparams, run_opts))
+
+
+def begin(run: Run, hparams: dict, run_opts) -> None:
+    """Record the settings of a run; make its folders."""
+    run.record("settings.json", _settings(hparams, run_opts))
     run.save_folder.mkdir(parents=True, exist_ok=True)
     logger.info(f"seed: {hparams['seed']}")
 
@@ -133,6 +141,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
                 "hub": hparams["encoder_hub"],
                 "revision": hparams["encoder_revision"],
                 "precision": hparams.get("encoder_precision", "fp32"),
+                "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
