@@ -20,6 +20,9 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
 
+# Fixtures of tests/attacks.
+pytest_plugins = ["tests.attacks.model_and_run_folders"]
+
 # `make test` draws the same examples every time; `make explore` draws others.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.register_profile(

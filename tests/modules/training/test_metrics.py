@@ -40,7 +40,9 @@ def test_predictions_become_rows_with_a_column_per_class():
         "hap": "0.1",
         "sad": "0.2",
     }
-    assert second["hap"] == "9.31323e-10", "small probabilities keep their digits"
+    assert second["hap"] == "9.31323e-10", (
+        "small probabilities keep their digits"
+    )
 
 
 def test_results_as_a_table():
