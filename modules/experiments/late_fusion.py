@@ -9,8 +9,12 @@ import numpy as np
 import torch
 
 from modules.errors import BadInput
+from modules.experiments.finished_run import (
+    FinishedRun,
+    Predictions,
+    read_finished_run,
+)
 from modules.experiments.plan import Plan, System
-from modules.experiments.results_table import read_predictions
 from modules.files import check_vacant, read_json, write_rows, write_text
 from modules.training.metrics import prediction_rows, score, write_results
 
@@ -18,7 +22,7 @@ FUSION = "late fusion"
 _STEPS = 10_000
 
 
-def fit_weights(probabilities, truth):
+def fit_weights(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the weights under which dev is most likely.
 
     They are those of a mixture of the systems, found by expectation
@@ -49,41 +53,23 @@ def fit_weights(probabilities, truth):
     return weights / weights.sum()
 
 
-class _Finished:
-    """A finished run to be fused.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Its output folder.
-    """
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        try:
-            self.results = read_json(self.folder / "results.json")
-            self.labels = self.results["labels"]
-            self.splits = {
-                split: read_predictions(self.folder / name, self.labels)
-                for split, name in (
-                    ("dev", "dev_predictions.csv"),
-                    ("test", "predictions.csv"),
-                )
-            }
-        except (OSError, ValueError, KeyError) as problem:
-            raise BadInput(
-                f"{self.folder} is no finished run with predictions of dev "
-                f"and test ({type(problem).__name__}): finish it first"
-            ) from problem
-
-    def probabilities(self, split, utterances):
-        """Return probabilities in an order, [utterances, classes]."""
-        own = self.splits[split]
-        places = {name: i for i, name in enumerate(own.utterances)}
-        return own.probabilities[[places[name] for name in utterances]]
+def _splits(run: FinishedRun) -> dict[str, Predictions]:
+    """Return the predictions of dev and test."""
+    if run.dev is None:
+        raise BadInput(
+            f"{run.folder} is no finished run with predictions of dev: run it "
+            "again in a new folder"
+        )
+    return {"dev": run.dev, "test": run.test}
 
 
-def _check_alike(first, other):
+def _in_order(own: Predictions, utterances: list[str]) -> np.ndarray:
+    """Return probabilities in an order, [utterances, classes]."""
+    places = {name: i for i, name in enumerate(own.utterances)}
+    return own.probabilities[[places[name] for name in utterances]]
+
+
+def _check_alike(first: FinishedRun, other: FinishedRun) -> None:
     """Refuse runs that were not given the same task.
 
     Raises
@@ -102,8 +88,8 @@ def _check_alike(first, other):
         refuse("labels")
     if other.results["test_fold"] != first.results["test_fold"]:
         refuse("test folds")
-    for split, own in first.splits.items():
-        theirs = other.splits[split]
+    for split, own in _splits(first).items():
+        theirs = _splits(other)[split]
         if sorted(own.utterances) != sorted(theirs.utterances):
             refuse(f"utterances in {split}")
         truths = dict(zip(theirs.utterances, theirs.truth))
@@ -111,7 +97,7 @@ def _check_alike(first, other):
             refuse(f"labels of the same utterances in {split}")
 
 
-def fuse_runs(folders, target):
+def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     """Fuse finished runs of one fold into a run of its own.
 
     Arguments
@@ -124,45 +110,30 @@ def fuse_runs(folders, target):
     Returns
     -------
     results : dict
-        What is in results.json; ``fusion_weights`` by folder among it.
+        Content of results.json, with ``fusion_weights`` by folder.
 
     Raises
     ------
     BadInput
         If the runs have other folds, labels or utterances.
     """
-    runs = [_Finished(folder) for folder in folders]
+    runs = [read_finished_run(folder) for folder in folders]
     first = runs[0]
     for other in runs[1:]:
         _check_alike(first, other)
     both = {
         split: np.stack(
-            [run.probabilities(split, own.utterances) for run in runs]
+            [_in_order(_splits(r)[split], own.utterances) for r in runs]
         )
-        for split, own in first.splits.items()
+        for split, own in _splits(first).items()
     }
-    weights = fit_weights(both["dev"], first.splits["dev"].truth)
-    rows = {}
-    for split, own in first.splits.items():
+    weights = fit_weights(both["dev"], first.dev.truth)
+    rows, scores = {}, {}
+    for split, own in _splits(first).items():
         fused = np.tensordot(weights, both[split], axes=1)
-        speakers = zip(own.utterances, own.speakers)
-        rows[split] = prediction_rows(
-            (
-                own.utterances,
-                torch.from_numpy(own.truth),
-                torch.from_numpy(fused).log(),
-            ),
-            {name: {"speaker": speaker} for name, speaker in speakers},
-            first.labels,
-        )
-    scores = {
-        split: score(
-            own.truth.tolist(),
-            [first.labels.index(row["prediction"]) for row in rows[split]],
-            first.labels,
-        )
-        for split, own in first.splits.items()
-    }
+        rows[split] = _fused_rows(own, fused, first.labels)
+        guesses = [first.labels.index(row["prediction"]) for row in rows[split]]
+        scores[split] = score(own.truth.tolist(), guesses, first.labels)
     same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
     results = (
         {"system": FUSION}
@@ -185,13 +156,27 @@ def fuse_runs(folders, target):
     return results
 
 
-def find_runs(folder):
+def _fused_rows(own: Predictions, fused: np.ndarray, labels: list) -> list:
+    """Return rows of predictions.csv from probabilities [utterances, k]."""
+    predictions = (
+        own.utterances,
+        torch.from_numpy(own.truth),
+        torch.from_numpy(fused).log(),
+    )
+    entries = {
+        name: {"speaker": speaker}
+        for name, speaker in zip(own.utterances, own.speakers)
+    }
+    return prediction_rows(predictions, entries, labels)
+
+
+def find_runs(folder: str | pathlib.Path) -> dict:
     """Return the finished runs of a system.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        Holds ``fold_<k>/seed_<s>``.
+        With ``fold_<k>/seed_<s>`` in it.
 
     Returns
     -------
@@ -212,14 +197,14 @@ def find_runs(folder):
             runs[int(numbers[1]), int(numbers[2])] = path.parent
     if not runs:
         raise BadInput(
-            f"{folder} holds no finished runs (fold_*/seed_*/results.json): "
+            f"{folder} has no finished runs (fold_*/seed_*/results.json): "
             "give the folder of a system that cross_validate.py has finished"
         )
     return dict(sorted(runs.items()))
 
 
-def _check_record(target, folders):
-    """Refuse a folder that holds another fusion or no fusion at all."""
+def _check_record(target: pathlib.Path, folders: list[str]) -> None:
+    """Refuse a folder that has another fusion or no fusion at all."""
     record = target / "fusion.json"
     names = [str(pathlib.Path(folder).resolve()) for folder in folders]
     if record.exists() and read_json(record) == names:
@@ -229,7 +214,7 @@ def _check_record(target, folders):
     write_text(record, json.dumps(names) + "\n")
 
 
-def fuse_systems(folders, output_folder):
+def fuse_systems(folders: list[str], output_folder: str) -> Plan:
     """Fuse all folds and seeds of finished systems.
 
     Arguments
@@ -237,7 +222,7 @@ def fuse_systems(folders, output_folder):
     folders : list of str
         See `find_runs`.
     output_folder : str
-        Where the fused runs go.
+        Folder of the fused runs.
 
     Returns
     -------
@@ -262,29 +247,20 @@ def fuse_systems(folders, output_folder):
     for (fold, seed), folder in found[0].items():
         place = target / f"fold_{fold}" / f"seed_{seed}"
         fuse_runs([runs[fold, seed] for runs in found], place)
-    first = next(iter(found[0].values()))
-    hparams_file = first / "hyperparams.yaml"
+    hparams_file = next(iter(found[0].values())) / "hyperparams.yaml"
+    fuses = tuple(map(str, folders))
+    system = System(FUSION, {}, hparams_file, FUSION, "", ".", fuses)
     return Plan(
-        title=f"{FUSION} of {' and '.join(map(str, folders))}",
+        title=f"{FUSION} of {' and '.join(fuses)}",
         file=target,
         hparams_file=hparams_file,
         overrides=[],
-        systems=[
-            System(
-                FUSION,
-                {},
-                hparams_file,
-                FUSION,
-                "",
-                ".",
-                fuses=tuple(map(str, folders)),
-            )
-        ],
+        systems=[system],
         folds=sorted({fold for fold, _ in found[0]}),
         seeds=sorted({seed for _, seed in found[0]}),
         published={},
         published_source="",
         published_metric="WA",
         output_folder=target,
-        resolved={FUSION: {"fused": [str(folder) for folder in folders]}},
+        resolved={FUSION: {"fused": list(fuses)}},
     )

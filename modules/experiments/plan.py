@@ -1,17 +1,16 @@
-"""What a table runs: systems x folds x seeds."""
+"""What an experiment runs: systems x folds x seeds."""
 
 import dataclasses
 import pathlib
 
-FLOOR = "logistic_regression"
-# In the folder of a run: all it says, and why it has no results.
-LOG = "cell.log"
+# In the folder of a run: its output, and the reason why it has no results.
+LOG = "run.log"
 FAILED = "failed.txt"
 
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """One row of the table.
+    """One row of the results table.
 
     Attributes
     ----------
@@ -20,17 +19,15 @@ class System:
     settings : dict
         What the experiment file sets: key -> value.
     hparams_file : pathlib.Path
-        What it is run with.
+        The hyperparameter file of its runs.
     row, column : str
-        Name among the systems, and among the grid ("" without one).
+        Name among the systems, and in the grid ("" without one).
     folder : str
-        Under the table's.
-    floor : bool
-        Whether it is the logistic regression of floor.py.
+        Relative to the folder of the experiment.
     fuses : tuple of str
         Names of the systems that it is the late fusion of.
     overrides : tuple of str
-        From the command line, without keys that its file does not have.
+        Command-line options, without keys that its file does not have.
     """
 
     name: str
@@ -39,19 +36,18 @@ class System:
     row: str
     column: str
     folder: str
-    floor: bool = False
     fuses: tuple = ()
     overrides: tuple = ()
 
     @property
-    def is_trained(self):
-        """Whether it has a head of its own that train.py trains."""
-        return not (self.floor or self.fuses)
+    def is_trained(self) -> bool:
+        """Whether the runs of the system train a model of their own."""
+        return not self.fuses
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One run: a system, a test fold and a seed, in a folder of its own."""
+class PlannedRun:
+    """One system, one test fold and one seed, in a folder of their own."""
 
     system: System
     fold: int
@@ -59,28 +55,28 @@ class Cell:
     folder: pathlib.Path
 
     @property
-    def name(self):
-        """For people."""
+    def name(self) -> str:
+        """Name of the run in messages."""
         return f"{self.system.name}, fold {self.fold}, seed {self.seed}"
 
     @property
-    def finished(self):
-        """Whether its results are there."""
+    def finished(self) -> bool:
+        """Whether the run has written its results."""
         return (self.folder / "results.json").exists()
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that is to be run, checked.
+    """A checked experiment.
 
     Attributes
     ----------
     title : str
-        Of the table.
+        Of the report.
     file : pathlib.Path
-        The file that was given.
+        The file that the user gave.
     hparams_file : pathlib.Path
-        Base of the runs whose system names no other.
+        Hyperparameter file of the systems that have none of their own.
     overrides : list of str
         From the command line, for every run whose file has that key.
     systems : list of System
@@ -89,12 +85,12 @@ class Plan:
         System -> {"mean": percent, "std": percent or None}; with a second
         metric also {"second": {"mean": percent, "std": percent or None}}.
     published_source : str
-        Where from.
+        The publication.
     published_metric : str
         "WA", "UA" or "macro_f1"; with a second one "WA / UA" or the like.
     output_folder : pathlib.Path
     resolved : dict
-        System -> settings of its runs, to tell tables apart.
+        System -> settings of its runs, which tell experiments apart.
     """
 
     title: str
@@ -111,10 +107,10 @@ class Plan:
     resolved: dict
 
     @property
-    def cells(self):
-        """All cells; a seed is complete before the next one begins."""
+    def runs(self) -> list[PlannedRun]:
+        """All runs; every run of a seed comes before those of the next."""
         return [
-            Cell(
+            PlannedRun(
                 system,
                 fold,
                 seed,
@@ -129,8 +125,8 @@ class Plan:
         ]
 
     @property
-    def command(self):
-        """What cross_validate.py is given to make the table again."""
+    def command(self) -> list[str]:
+        """Arguments of cross_validate.py that repeat the experiment."""
         first = self.systems[0]
         if first.fuses and first.folder == ".":
             folder = str(self.output_folder)
@@ -138,44 +134,48 @@ class Plan:
         seeds = ",".join(map(str, self.seeds))
         return [str(self.file), *self.overrides, "--seeds", seeds]
 
-    def parts(self, cell):
-        """Return the cells that a late fusion is of; none of others."""
+    def fused_runs(self, run: PlannedRun) -> list[PlannedRun]:
+        """Return the runs whose probabilities a late fusion combines."""
         return [
             other
-            for name in cell.system.fuses
-            for other in self.cells
+            for name in run.system.fuses
+            for other in self.runs
             if (other.system.name, other.fold, other.seed)
-            == (name, cell.fold, cell.seed)
+            == (name, run.fold, run.seed)
         ]
 
-    def reads_table(self, cell):
-        """Tell whether a cell reads what others of the table leave."""
+    def reads_experiment(self, run: PlannedRun) -> bool:
+        """Return whether a run reads the output of other runs."""
         return any(
             str(self.output_folder) in str(value)
-            for value in cell.system.settings.values()
+            for value in run.system.settings.values()
         )
 
-    def arguments(self, cell):
-        """Return the command line of a cell, as train.py takes it."""
-        own = cell.system.settings | {
-            "test_fold": cell.fold,
-            "seed": cell.seed,
-            "output_folder": cell.folder,
+    def arguments(self, run: PlannedRun) -> list[str]:
+        """Return the command line of a run, as train.py takes it."""
+        own = run.system.settings | {
+            "test_fold": run.fold,
+            "seed": run.seed,
+            "output_folder": run.folder,
         }
-        if cell.system.floor:
-            own["system"] = FLOOR
-        elif cell.system.folder != ".":
-            own["system"] = cell.system.name
+        if run.system.folder != ".":
+            own["system"] = run.system.name
         return [
-            str(cell.system.hparams_file),
-            *cell.system.overrides,
+            str(run.system.hparams_file),
+            *run.system.overrides,
             *as_options(own),
             "--noprogressbar",
         ]
 
 
-def as_options(values):
-    """Return --key=value, in YAML's spelling."""
+def as_options(values: dict) -> list[str]:
+    """Return --key=value for each setting, spelt as in YAML.
+
+    Example
+    -------
+    >>> as_options({"pooling": "mean", "dropout": 0.5, "revision": None})
+    ['--pooling=mean', '--dropout=0.5', '--revision=null']
+    """
     spelt = {"True": "true", "False": "false", "None": "null"}
     return [
         f"--{key}={spelt.get(str(value), value)}"

@@ -1,13 +1,15 @@
-"""Pictures of the report, each a data URI with words for those who hear it."""
+"""Plots of the report, each a data URI with a text alternative."""
 
 import base64
 import io
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 STYLE = {
     "font.size": 9,
@@ -23,8 +25,8 @@ STYLE = {
 }
 
 
-def styled(draw):
-    """Let a function draw in the report's style."""
+def styled(draw: Callable) -> Callable:
+    """Make a function draw in the report's style."""
 
     def drawn(*args, **kwargs):
         with plt.rc_context(STYLE):
@@ -34,8 +36,8 @@ def styled(draw):
     return drawn
 
 
-def embed(figure, alt, kind="svg", dpi=110):
-    """Close a figure and return {"src": data URI, "alt": words}."""
+def embed(figure: Figure, alt: str, kind: str = "svg", dpi: int = 110) -> dict:
+    """Close a figure and return {"src": data URI, "alt": text alternative}."""
     out = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(
@@ -46,13 +48,13 @@ def embed(figure, alt, kind="svg", dpi=110):
     return {"src": data_uri(out.getvalue(), media), "alt": alt}
 
 
-def data_uri(content, media):
+def data_uri(content: bytes, media: str) -> str:
     """Return bytes as a data URI."""
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
 @styled
-def draw_overview(names, figures):
+def draw_overview(names: list[str], figures: list[dict]) -> dict:
     """Draw each system's mean, interval, folds and published figure.
 
     Arguments
@@ -97,21 +99,30 @@ def draw_overview(names, figures):
     axes.set_axisbelow(True)
     return embed(
         figure,
-        "WA of every system with its interval: "
+        "WA of every system with its interval, in percent: "
         + "; ".join(f"{n} {o['mean']:.1f}" for n, o in zip(names, figures)),
     )
 
 
 @styled
-def draw_pairs(names, differences, corrected):
+def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     """Draw the matrix of differences in points; bold where p is below 0.05.
 
     Arguments
     ---------
     names : list of str
-    differences, corrected : numpy.ndarray
-        [systems, systems]; NaN on the diagonal.
+        Systems, from the top and from the left.
+    comparisons : list of dict
+        From `modules.experiments.compare.compare`.
     """
+    place = {name: i for i, name in enumerate(names)}
+    differences = np.full((len(names), len(names)), np.nan)
+    corrected = np.full_like(differences, np.nan)
+    for pair in comparisons:
+        i, j = place[pair["first"]], place[pair["second"]]
+        differences[i, j] = 100 * pair["difference"]
+        differences[j, i] = -differences[i, j]
+        corrected[i, j] = corrected[j, i] = pair["p_max"]
     side = 1.2 + 0.52 * len(names)
     figure, axes = plt.subplots(figsize=(side + 1.2, side))
     largest = max(1.0, np.nanmax(np.abs(differences)))
@@ -119,15 +130,15 @@ def draw_pairs(names, differences, corrected):
     for (i, j), value in np.ndenumerate(differences):
         if i == j:
             continue
-        sure = corrected[i, j] < 0.05
+        significant = corrected[i, j] < 0.05
         axes.text(
             j,
             i,
-            f"{value:+.1f}" + ("*" if sure else ""),
+            f"{value:+.1f}" + ("*" if significant else ""),
             ha="center",
             va="center",
             fontsize=7.5,
-            fontweight="bold" if sure else "normal",
+            fontweight="bold" if significant else "normal",
             color="white" if abs(value) > 0.65 * largest else "black",
         )
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
@@ -143,18 +154,23 @@ def draw_pairs(names, differences, corrected):
 
 
 @styled
-def draw_all_curves(curves):
+def draw_all_curves(curves: dict) -> dict:
     """Draw dev accuracy of every epoch, a line for each system.
 
     Arguments
     ---------
     curves : dict
-        System -> [epochs].
+        System -> a list of values by epoch for each fold; the mean over the
+        folds is drawn, as far as all of them went.
     """
+    means = {}
+    for name, folds in curves.items():
+        shortest = min(map(len, folds))
+        means[name] = np.mean([fold[:shortest] for fold in folds], axis=0)
     figure, axes = plt.subplots(figsize=(6.5, 3.2))
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
     styles = ["-", "--", "-.", ":"]
-    for i, (name, values) in enumerate(curves.items()):
+    for i, (name, values) in enumerate(means.items()):
         axes.plot(
             range(1, len(values) + 1),
             100 * values,
@@ -170,41 +186,39 @@ def draw_all_curves(curves):
     return embed(
         figure,
         "Dev accuracy by epoch, after the last: "
-        + "; ".join(f"{n} {v[-1]:.0%}" for n, v in curves.items()),
+        + "; ".join(f"{n} {v[-1]:.0%}" for n, v in means.items()),
     )
 
 
 @styled
-def draw_reliability(panels):
+def draw_reliability(systems: list[dict]) -> dict:
     """Draw reliability diagrams side by side.
 
     Arguments
     ---------
-    panels : list of dict
-        ``title`` and two of `modules.experiments.significance.reliability`: ``before`` and
-        ``after``; ``ece`` of both.
+    systems : list of dict
+        Of results.json, with ``calibration``.
     """
     figure, all_axes = plt.subplots(
         1,
-        len(panels),
-        figsize=(max(4.2, 3.3 * len(panels)), 3.4),
+        len(systems),
+        figsize=(max(4.2, 3.3 * len(systems)), 3.4),
         sharey=True,
         squeeze=False,
     )
-    for axes, panel in zip(all_axes[0], panels):
+    for axes, system in zip(all_axes[0], systems):
+        own = system["calibration"]
         axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle="--", lw=1)
-        for name, mark, ece in zip(("before", "after"), "os", panel["ece"]):
-            confidence, accuracy, counts = panel[name]
-            known = counts > 0
+        for name, mark, ece in zip(("before", "after"), "os", own["ece"]):
             axes.plot(
-                confidence[known],
-                accuracy[known],
+                own[name]["confidence"],
+                own[name]["accuracy"],
                 f"{mark}-",
                 ms=4,
                 lw=1.2,
                 label=f"{name} scaling, ECE {100 * ece:.1f}",
             )
-        axes.set_title(panel["title"], loc="left")
+        axes.set_title(system["system"], loc="left")
         axes.set_xlabel("confidence")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
@@ -216,16 +230,16 @@ def draw_reliability(panels):
         figure,
         "Reliability diagrams: "
         + "; ".join(
-            f"{p['title']}: expected calibration error "
-            f"{p['ece'][0]:.1%} before and {p['ece'][1]:.1%} after "
-            "temperature scaling"
-            for p in panels
+            f"{s['system']}: expected calibration error "
+            f"{s['calibration']['ece'][0]:.1%} before and "
+            f"{s['calibration']['ece'][1]:.1%} after temperature scaling"
+            for s in systems
         ),
     )
 
 
 @styled
-def draw_agreement(lines):
+def draw_agreement(lines: dict) -> dict:
     """Draw accuracy against the annotators' agreement.
 
     Arguments

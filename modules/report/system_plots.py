@@ -1,22 +1,23 @@
-"""Pictures of one system; see `modules.report.plots`."""
+"""Plots of one system; see `modules.report.plots`."""
 
 import numpy as np
 
+from modules.experiments.breakdowns import CURVES
 from modules.report.plots import embed, plt, styled
 
 
 @styled
-def draw_confusions(pooled, by_fold, labels):
+def draw_confusions(system: dict, labels: list[str]) -> dict:
     """Draw the pooled confusion matrix and a small one of each fold.
 
     Arguments
     ---------
-    pooled : numpy.ndarray
-        Counts [true, predicted].
-    by_fold : dict
-        Fold -> the same.
+    system : dict
+        Of results.json.
     labels : list of str
     """
+    pooled = np.array(system["confusion"])
+    by_fold = system["confusion_by_fold"]
     columns = max(2, -(-len(by_fold) // 2))
     figure = plt.figure(figsize=(4.6 + 1.9 * columns, 4.4))
     grid = figure.add_gridspec(
@@ -29,7 +30,7 @@ def draw_confusions(pooled, by_fold, labels):
     large.set_ylabel("true")
     for i, (fold, counts) in enumerate(by_fold.items()):
         axes = figure.add_subplot(grid[i // columns, 1 + i % columns])
-        _confusion(axes, counts, labels, numbers=False)
+        _confusion(axes, np.array(counts), labels, numbers=False)
         axes.set_title(f"fold {fold}")
     shares = _shares(pooled)
     return embed(
@@ -67,17 +68,16 @@ def _confusion(axes, counts, labels, numbers):
 
 
 @styled
-def draw_recalls(recalls, pooled, labels):
+def draw_recalls(system: dict, labels: list[str]) -> dict:
     """Draw recall of each class: a bar over all folds, a dot for each fold.
 
     Arguments
     ---------
-    recalls : dict
-        Fold -> label -> recall or None.
-    pooled : dict
-        Label -> recall or None.
+    system : dict
+        Of results.json.
     labels : list of str
     """
+    pooled, recalls = system["recall"], system["recall_by_fold"]
     figure, axes = plt.subplots(figsize=(max(5, 1.1 * len(labels)), 2.8))
     heights = [100 * (pooled[label] or 0) for label in labels]
     axes.bar(range(len(labels)), heights, color="#c5d5e2", width=0.65)
@@ -101,7 +101,7 @@ def draw_recalls(recalls, pooled, labels):
 
 
 @styled
-def draw_layer_weights(by_fold):
+def draw_layer_weights(by_fold: dict) -> dict:
     """Draw the learned weight of each layer, a line for each fold.
 
     Arguments
@@ -122,30 +122,29 @@ def draw_layer_weights(by_fold):
     mean = np.mean(list(by_fold.values()), axis=0)
     return embed(
         figure,
-        "Learned layer weights per fold; on average the heaviest is layer "
-        f"{int(mean.argmax())} with {mean.max():.2f}, uniform is "
-        f"{1 / count:.2f}.",
+        "Learned layer weights per fold; on average layer "
+        f"{int(mean.argmax())} has the largest weight, {mean.max():.2f}; a "
+        f"uniform weight is {1 / count:.2f}.",
     )
 
 
 @styled
-def draw_curves(by_fold):
+def draw_curves(by_fold: dict) -> dict:
     """Draw losses and dev accuracy of every epoch, a line for each fold.
 
     Arguments
     ---------
     by_fold : dict
-        Fold -> [epochs, 3]; see `modules.experiments.breakdowns.learning_curves`.
+        From `modules.experiments.breakdowns.learning_curves`.
     """
     figure, panels = plt.subplots(1, 3, figsize=(9, 2.6))
-    for column, (axes, title) in enumerate(
-        zip(panels, ["train loss", "dev loss", "dev WA in percent"])
-    ):
-        for fold, values in by_fold.items():
-            scale = 100 if column == 2 else 1
+    titles = ["train loss", "dev loss", "dev WA in percent"]
+    for axes, key, title in zip(panels, CURVES, titles):
+        for fold, curves in by_fold.items():
+            scale = 100 if key == "dev_WA" else 1
             axes.plot(
-                range(1, len(values) + 1),
-                scale * values[:, column],
+                range(1, len(curves[key]) + 1),
+                scale * np.array(curves[key]),
                 linewidth=1.2,
                 label=f"fold {fold}",
             )
@@ -154,7 +153,7 @@ def draw_curves(by_fold):
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    last = np.mean([values[-1, 2] for values in by_fold.values()])
+    last = np.mean([curves["dev_WA"][-1] for curves in by_fold.values()])
     return embed(
         figure,
         "Learning curves: train loss, dev loss and dev accuracy by epoch; "

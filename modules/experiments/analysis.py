@@ -1,0 +1,146 @@
+"""All figures of an experiment as plain data, and the files that hold them.
+
+`analyse` computes, `write_results` writes results.json and results.csv; the
+terminal and the report show what is in them and compute nothing.
+"""
+
+import json
+
+from modules.experiments import breakdowns
+from modules.experiments.compare import compare, intervals
+from modules.experiments.plan import Plan
+from modules.experiments.provenance import provenance
+from modules.experiments.results_table import METRICS, Row, Table
+from modules.files import write_rows, write_text
+
+
+def analyse(table: Table) -> dict:
+    """Return all figures of an experiment.
+
+    Arguments
+    ---------
+    table : modules.experiments.results_table.Table
+        With at least one finished run.
+
+    Returns
+    -------
+    results : dict
+        What results.json has. In it, ``systems`` has one dict for each
+        system, ``comparisons`` one for each pair of systems, ``best`` is the
+        system with the best dev accuracy, and ``provenance`` records how the
+        figures were made.
+    """
+    plan, rows = table.plan, table.finished
+    best = breakdowns.best_on_dev(rows)
+    pairs, speakers, utterances = compare(rows)
+    siblings = breakdowns.smoothing_siblings(plan, best, rows)
+    results = {
+        "title": plan.title,
+        "labels": table.labels,
+        "folds": plan.folds,
+        "seeds": plan.seeds,
+        "published_source": plan.published_source,
+        "published_metric": plan.published_metric,
+        "notes": table.notes,
+        "best": best.name,
+        "smoothing_siblings": [row.name for row in siblings],
+        "systems": [_system(table, row) for row in table.rows],
+        "comparisons": pairs,
+        "speakers": speakers,
+        "utterances": utterances,
+        "examples": breakdowns.confident_examples(
+            _example_row(plan, rows), table.labels
+        ),
+        "provenance": provenance(table),
+    }
+    # As a reader of results.json gets it: keys are texts.
+    return json.loads(json.dumps(results))
+
+
+def _example_row(plan: Plan, rows: list[Row]) -> Row:
+    """Return the row whose utterances are shown: with attention, if any."""
+    attentive = [
+        row
+        for row in rows
+        if plan.resolved[row.name].get("pooling") == "attentive_corr"
+    ]
+    return breakdowns.best_on_dev(attentive or rows)
+
+
+def _system(table: Table, row: Row) -> dict:
+    """Return the figures of one system."""
+    by_fold, by_seed = row.by_fold(), row.by_seed()
+    figures = {
+        "system": row.name,
+        "row": row.system.row,
+        "column": row.system.column,
+        "is_trained": row.system.is_trained,
+        "label_smoothing": breakdowns.smoothing(table.plan, row),
+        "finished": len(row.runs),
+        "missing": [
+            {"fold": fold, "seed": seed, "name": run.name, "why": why}
+            for (fold, seed), (run, why) in row.missing.items()
+        ],
+        "published": table.plan.published.get(row.name),
+        **{metric: row.summary(metric) for metric in METRICS},
+        "by_fold": {m: by_fold[m].to_dict() for m in METRICS},
+        "by_seed": {m: by_seed[m].to_dict() for m in METRICS},
+        "dev_WA": row.dev(),
+    }
+    return figures | (_of_runs(row, table.labels) if row.runs else {})
+
+
+def _of_runs(row: Row, labels: list[str]) -> dict:
+    """Return the figures of a system that need a finished run."""
+    confusions = {fold: row.confusion(fold) for fold in row.by_fold().index}
+    pooled = row.confusion()
+    return {
+        "interval": intervals(row, len(labels)),
+        "confusion": pooled.tolist(),
+        "confusion_by_fold": {k: v.tolist() for k, v in confusions.items()},
+        "recall": breakdowns.recall(pooled, labels),
+        "recall_by_fold": {
+            fold: breakdowns.recall(counts, labels)
+            for fold, counts in confusions.items()
+        },
+        "by_gender": breakdowns.by_gender(row, labels),
+        "calibration": breakdowns.calibrate(row),
+        "agreement": breakdowns.agreement(row),
+        "learning_curves": breakdowns.learning_curves(row),
+        "layer_weights": breakdowns.layer_weights(row),
+    }
+
+
+def write_results(table: Table, results: dict) -> None:
+    """Write results.json (all figures) and results.csv (a line per run).
+
+    Arguments
+    ---------
+    table : modules.experiments.results_table.Table
+    results : dict
+        From `analyse`.
+    """
+    folder = table.plan.output_folder
+    lines = [line for row in table.rows for line in _lines(row, table.labels)]
+    names = list(max(lines, key=len))
+    write_rows(
+        folder / "results.csv",
+        [{name: line.get(name, "") for name in names} for line in lines],
+    )
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def _lines(row: Row, labels: list[str]) -> list[dict]:
+    """Return the lines of results.csv of one system."""
+    lines = []
+    for (fold, seed), scores in row.scores.items():
+        run = {"system": row.name, "fold": fold, "seed": seed}
+        run |= {"status": "finished"}
+        run |= {metric: f"{scores[metric]:.6f}" for metric in METRICS}
+        run |= {"dev_WA": row.runs[fold, seed].results["dev_WA"]}
+        run |= {f"recall_{label}": scores["recall"][label] for label in labels}
+        lines.append(run)
+    for (fold, seed), (_, why) in row.missing.items():
+        run = {"system": row.name, "fold": fold, "seed": seed, "status": why}
+        lines.append(run)
+    return lines

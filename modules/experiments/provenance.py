@@ -1,0 +1,123 @@
+"""How the figures of an experiment were made."""
+
+import hashlib
+import shlex
+import statistics
+
+from modules.experiments.plan import Plan
+from modules.experiments.results_table import Table
+
+
+def provenance(table: Table) -> dict:
+    """Return command, settings, machines, versions, durations and folds.
+
+    Arguments
+    ---------
+    table : modules.experiments.results_table.Table
+
+    Returns
+    -------
+    record : dict
+        Plain values, as results.json has them.
+    """
+    runs = [run for row in table.finished for run in row.runs.values()]
+    records = [run.record for run in runs if run.record]
+    seconds = [r["seconds"] for r in records if r.get("seconds") is not None]
+    common, varied = shared_settings(table.plan)
+    return {
+        "command": shlex.join(
+            ["python", "cross_validate.py", *table.plan.command]
+        ),
+        "common": common,
+        "varied": varied,
+        "corpora": _distinct(
+            run.graph["corpus"].get("name", "?")
+            for run in runs
+            if run.graph.get("corpus")
+        ),
+        "machines": _distinct(
+            _machine(record["machine"])
+            for record in records
+            if record.get("machine")
+        ),
+        "versions": _distinct(
+            ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+            for record in records
+            if record.get("versions")
+        ),
+        "hours": sum(seconds) / 3600 if seconds else None,
+        "median_seconds": statistics.median(seconds) if seconds else None,
+        "folds": _folds(table),
+    }
+
+
+def shared_settings(plan: Plan) -> tuple[dict, dict]:
+    """Return the settings that all systems share, and those that differ.
+
+    Returns
+    -------
+    common : dict
+        Key -> value.
+    varied : dict
+        System -> key -> value; "" where its file lacks the key.
+    """
+    trained = [plan.resolved[s.name] for s in plan.systems if s.is_trained]
+    # In order, each once: systems may have files of their own.
+    keys = list(dict.fromkeys(key for values in trained for key in values))
+    common = {
+        key: trained[0].get(key)
+        for key in keys
+        if all(values.get(key) == trained[0].get(key) for values in trained)
+    }
+    varied = {
+        system.name: {
+            # A late fusion has no settings.
+            key: plan.resolved[system.name].get(key, "")
+            if system.is_trained
+            else ""
+            for key in keys
+            if key not in common
+        }
+        for system in plan.systems
+    }
+    return common, varied
+
+
+def _distinct(texts) -> list[str]:
+    """Return different texts, in order."""
+    return list(dict.fromkeys(texts))
+
+
+def _machine(machine: dict) -> str:
+    """Return a machine in words."""
+    return (
+        f"{machine.get('gpu') or machine.get('processor')}, "
+        f"{machine.get('cores')} cores, {machine.get('threads')} thread(s) "
+        f"per run, {machine.get('system')}"
+    )
+
+
+def _folds(table: Table) -> dict:
+    """Return counts and digest of every fold, of its first seed.
+
+    Train and dev of a fold depend on the seed, the test set does not.
+    """
+    folds = {}
+    for row in table.finished:
+        for (fold, seed), run in row.runs.items():
+            if fold in folds:
+                continue
+            test = run.folder / "manifests" / "test.json"
+            counts = [sum(c) for c in row.scores[fold, seed]["confusion"]]
+            folds[fold] = {
+                "speakers": sorted(set(run.test.speakers)),
+                **{
+                    split: run.results[f"n_{split}"]
+                    for split in ("train", "dev", "test")
+                },
+                "classes": dict(zip(table.labels, counts)),
+                "test_manifest": hashlib.sha256(test.read_bytes()).hexdigest()
+                if run.manifest
+                else "",
+            }
+    return dict(sorted(folds.items()))
