@@ -16,9 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from modules.errors import BadInput, one_sentence
 from modules.files import check_vacant, write_whole
-from modules.inference.model_card import CORPORA
 from modules.inference.packaging import build, describe_files, write_files
-from modules.training.run import read_runs
+from modules.training.run import find_runs
 
 
 def push(folder, repository):
@@ -84,7 +83,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with one_sentence(resumes=False):
         check_vacant(options.folder)
-        runs = read_runs(options.run, options.folds)
+        runs = find_runs(options.run, options.folds)
         files = build(
             runs,
             options.include_encoder,
@@ -95,8 +94,8 @@ def main(arguments=None):
         if "example.wav" not in files:
             print("no example.wav: espeak-ng is not installed")
         print(describe_files(files))
-        if CORPORA[runs[0].corpus].restricted and options.push:
-            print(f"note: {CORPORA[runs[0].corpus].restricted}")
+        if runs[0].graph["corpus"]["restricted"] and options.push:
+            print(f"note: {runs[0].graph['corpus']['restricted']}")
         if options.dry_run:
             print(f"dry run: nothing written to {options.folder}")
             if options.push:

@@ -2,32 +2,72 @@
 """Train on all folds but one, test on that one.
 
     python train.py hparams/corr_wavlm.yaml --data_folder IEMOCAP_full_release
-                    --test_fold 1 [--key=value ...]
+                    --test_fold 1 [--corpus iemocap|emodb|csv] [--key=value ...]
 
-The hidden states of the frozen encoder are computed once and cached; the head
-is trained on them; the checkpoint with the best dev accuracy is tested.
-Started again after an interruption, it goes on where it stopped.
+A frozen encoder computes the hidden states of the corpus once and stores
+them; the trainer of the hyperparameter file trains on them and chooses on
+dev; the test fold is classified once. Started again after an interruption,
+the same command continues where it stopped.
 """
 
 import sys
+import time
 
+import speechbrain as sb
+import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process
 
 from modules.errors import one_sentence
-from modules.training.experiment import load_experiment
-from modules.training.fold import train_fold
+from modules.training import fold
+from modules.training.configuration import load_configuration
 from modules.training.metrics import format_results
+from modules.training.run import Run
+
+
+def train_fold(hparams, run_opts):
+    """Train and test one fold; return the contents of results.json."""
+    started = time.monotonic()
+    run = Run(hparams["output_folder"])
+    fold.begin(run, hparams, run_opts)
+    # Called here, so that the run keeps a copy of this script.
+    sb.create_experiment_directory(
+        experiment_directory=str(run.folder),
+        hyperparams_to_save=hparams["hparams_file"],
+        overrides=hparams["overrides"],
+    )
+    if run.is_finished:
+        print(f"already finished; delete {run.folder} to train anew")
+        return run.results
+
+    # Who is in train, dev and test.
+    manifests = fold.read_manifests(hparams)
+    label_encoder = fold.make_label_encoder(run, manifests)
+    labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
+
+    # The encoder, and what training reads of it.
+    upstream = hparams["upstream"]()
+    run.record_inputs(manifests, upstream.digest)
+    datasets = fold.make_datasets(
+        hparams, run_opts, upstream, manifests, label_encoder
+    )
+
+    # The model, its training, its test.
+    torch.manual_seed(hparams["seed"])
+    upstream.load_encoder()
+    head = fold.make_head(run, hparams, upstream, len(labels))
+    trained = hparams["trainer"].train(run, run_opts, upstream, head, datasets)
+    return fold.finish(run, hparams, manifests, labels, head, trained, started)
 
 
 def main(arguments):
     """Run from the command line."""
     with one_sentence():
-        hparams, run_opts = load_experiment(arguments)
+        hparams, run_opts = load_configuration(arguments)
         ddp_init_group(run_opts)
         results = train_fold(hparams, run_opts)
         if if_main_process():
             print(format_results(results))
-            print(f"results and pictures: {hparams['output_folder']}")
+            print(f"results and plots: {hparams['output_folder']}")
 
 
 if __name__ == "__main__":

@@ -11,79 +11,46 @@ Splits
     of nearly equal size. A speaker is never in two folds.
 """
 
+from __future__ import annotations
+
 import collections
 import csv
 import io
 import os
 import pathlib
 
-from data_prep.manifest import (
-    RESERVED,
-    Utterance,
-    existing_folder,
-    read_text,
-    write_manifests,
-)
+from data_prep.corpus import CorpusCard, Utterance, existing_folder, read_text
+from data_prep.manifest import RESERVED
 from modules.errors import BadInput
 
 COLUMNS = ("path", "label", "speaker")
 DELIMITERS = ",;\t"
 
 
-def prepare_csv(
-    csv_file,
-    data_folder,
-    manifest_folder,
-    test_fold,
-    dev_split="random",
-    seed=1,
-    number_of_folds=5,
-):
-    """Prepare the manifests of one held-out fold.
-
-    Arguments
-    ---------
-    csv_file : str or pathlib.Path
-        The list of utterances.
-    data_folder : str or pathlib.Path or None
-        What the paths in it are relative to. Without one it is the folder of
-        the list, and the manifests hold absolute paths.
-    manifest_folder : str or pathlib.Path
-        Where the manifests go.
-    test_fold : int
-        The fold to test on, from 1.
-    dev_split : str
-        "random" or "speaker", see `data_prep.manifest.split`.
-    seed : int
-        Chooses dev.
-    number_of_folds : int
-        How many folds to deal the speakers into, if there is no column `fold`.
-
-    Returns
-    -------
-    dict
-        "train", "dev" and "test" -> pathlib.Path of the manifest.
-    """
-    return write_manifests(
-        read_csv(csv_file, data_folder, number_of_folds),
-        data_folder or pathlib.Path(csv_file).parent,
-        manifest_folder,
-        test_fold,
-        dev_split,
-        seed,
-    )
+CARD = CorpusCard(
+    name="own recordings",
+    identifier="own-recordings",
+    language=None,
+    nature="a private corpus",
+    restricted="you need the consent of the people you recorded to publish "
+    "weights trained on them",
+)
 
 
-def read_csv(csv_file, data_folder, number_of_folds):
+def read(
+    data_folder: str | os.PathLike | None,
+    csv_file: str | os.PathLike | None,
+    number_of_folds: int = 5,
+) -> list[Utterance]:
     """Read the utterances of a CSV file.
 
     Arguments
     ---------
+    data_folder : str or pathlib.Path or None
+        The folder that the paths in the list are relative to; the folder of
+        the list, if None or empty: then the manifests have absolute paths.
     csv_file : str or pathlib.Path
         The list of utterances, separated by commas, semicolons or tabs.
-    data_folder : str or pathlib.Path or None
-        What the paths in it are relative to; the folder of the list, if None
-        or empty.
     number_of_folds : int
         How many folds to deal the speakers into, if there is no column `fold`.
 
@@ -292,3 +259,10 @@ def _extra(row):
         for name, cell in row.items()
         if name not in (*COLUMNS, "fold")
     }
+
+
+def prepare_csv(**settings):
+    """Prepare csv, for hparams files that do not name the corpus yet."""
+    from data_prep.corpora import prepare
+
+    return prepare("csv", **settings)

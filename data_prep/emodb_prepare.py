@@ -18,16 +18,20 @@ Splits
     them.
 """
 
+from __future__ import annotations
+
+import os
 import re
 
 from speechbrain.utils.logger import get_logger
 
-from data_prep.manifest import (
+from data_prep.corpus import (
+    CorpusCard,
     Utterance,
     existing_folder,
     first_few,
     read_text,
-    write_manifests,
+    refuse_list,
 )
 from modules.errors import BadInput
 
@@ -58,52 +62,35 @@ NAME = re.compile(
 )
 
 
-def prepare_emodb(
-    data_folder, manifest_folder, test_fold, dev_split="random", seed=1
-):
-    """Prepare the manifests of one held-out fold.
-
-    Arguments
-    ---------
-    data_folder : str or pathlib.Path
-        The folder that holds `wav` and, if there is one, `erkennung.txt`.
-    manifest_folder : str or pathlib.Path
-        Where the manifests go.
-    test_fold : int
-        The fold to test on, 1 to 5.
-    dev_split : str
-        "random" or "speaker", see `data_prep.manifest.split`.
-    seed : int
-        Chooses dev.
-
-    Returns
-    -------
-    dict
-        "train", "dev" and "test" -> pathlib.Path of the manifest.
-    """
-    return write_manifests(
-        read_emodb(data_folder),
-        data_folder,
-        manifest_folder,
-        test_fold,
-        dev_split,
-        seed,
-    )
+CARD = CorpusCard(
+    name="EmoDB",
+    identifier="emodb",
+    language="de",
+    nature="ten actors, ten sentences, in German",
+)
 
 
-def read_emodb(data_folder):
+def read(
+    data_folder: str | os.PathLike | None,
+    csv_file: str | os.PathLike | None = None,
+    number_of_folds: int = 5,
+) -> list[Utterance]:
     """Read all utterances.
 
     Arguments
     ---------
     data_folder : str or pathlib.Path
-        The folder that holds `wav`, or the folder `wav` itself.
+        The folder that contains `wav`, or the folder `wav` itself.
+    csv_file : None
+        EmoDB needs no list.
+    number_of_folds : int
+        Not used: EmoDB has five folds here.
 
     Returns
     -------
     list of Utterance
-        Sorted by id. `extra` holds gender, sentence and take, and, where
-        listeners were asked, `recognised` and `naturalness`: the share of
+        Sorted by id. `extra` has gender, sentence and take, and, if there is
+        a file erkennung.txt, `recognised` and `naturalness`: the share of
         listeners, 0 to 1, who named the emotion and who found it natural.
 
     Raises
@@ -111,6 +98,7 @@ def read_emodb(data_folder):
     BadInput
         If the folder is not EmoDB.
     """
+    refuse_list(csv_file, "EmoDB")
     data_folder = existing_folder(data_folder, WHAT)
     inside = (data_folder / "wav").is_dir()
     folder = data_folder / "wav" if inside else data_folder
@@ -186,3 +174,10 @@ def _read_listeners(folder):
 def _share(percent):
     """Turn "65,00" into 0.65."""
     return round(float(percent.replace(",", ".")) / 100, 6)
+
+
+def prepare_emodb(**settings):
+    """Prepare emodb, for hparams files that do not name the corpus yet."""
+    from data_prep.corpora import prepare
+
+    return prepare("emodb", **settings)

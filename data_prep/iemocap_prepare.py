@@ -19,17 +19,20 @@ Splits
     is a random fifth of the other four sessions, or whole speakers of them.
 """
 
+from __future__ import annotations
+
 import os
 import re
 
 from speechbrain.utils.logger import get_logger
 
-from data_prep.manifest import (
+from data_prep.corpus import (
+    CorpusCard,
     Utterance,
     existing_folder,
     first_few,
     read_text,
-    write_manifests,
+    refuse_list,
 )
 from modules.errors import BadInput
 
@@ -56,59 +59,38 @@ ANNOTATOR_LINE = re.compile(r"(?P<who>[AC]-\w+):\s*(?P<what>[^(]*?)\s*\(")
 RATING = re.compile(r"(val|act|dom)\s+([\d.]+)")
 
 
-def prepare_iemocap(
-    data_folder, manifest_folder, test_fold, dev_split="random", seed=1
-):
-    """Prepare the manifests of one held-out session.
-
-    Arguments
-    ---------
-    data_folder : str or pathlib.Path
-        IEMOCAP_full_release or the folder that holds it.
-    manifest_folder : str or pathlib.Path
-        Where the manifests go.
-    test_fold : int
-        The session to test on, 1 to 5.
-    dev_split : str
-        "random" or "speaker", see `data_prep.manifest.split`.
-    seed : int
-        Chooses dev.
-
-    Returns
-    -------
-    dict
-        "train", "dev" and "test" -> pathlib.Path of the manifest.
-
-    Example
-    -------
-    >>> paths = prepare_iemocap(
-    ...     "/data/IEMOCAP_full_release", "results/manifests", test_fold=1
-    ... )  # doctest: +SKIP
-    """
-    return write_manifests(
-        read_iemocap(data_folder),
-        data_folder,
-        manifest_folder,
-        test_fold,
-        dev_split,
-        seed,
-    )
+CARD = CorpusCard(
+    name="IEMOCAP",
+    identifier="iemocap",
+    language="en",
+    nature="actors in dyadic scenes, in English",
+    restricted="IEMOCAP is under a licence for research: check it before you "
+    "publish weights trained on it",
+)
 
 
-def read_iemocap(data_folder):
+def read(
+    data_folder: str | os.PathLike | None,
+    csv_file: str | os.PathLike | None = None,
+    number_of_folds: int = 5,
+) -> list[Utterance]:
     """Read the utterances of the four classes.
 
     Arguments
     ---------
     data_folder : str or pathlib.Path
-        IEMOCAP_full_release or the folder that holds it.
+        IEMOCAP_full_release or the folder that contains it.
+    csv_file : None
+        IEMOCAP needs no list.
+    number_of_folds : int
+        Not used: IEMOCAP has five folds.
 
     Returns
     -------
     list of Utterance
-        Sorted by id. `extra` holds session, gender, dialogue, the corpus's
+        Sorted by id. `extra` has session, gender, dialogue, the corpus's
         own label, start and end in seconds, valence, activation, dominance,
-        and `annotators`: who -> list of emotions, or -> dict of ratings.
+        and `annotators`: name -> list of emotions, or -> dict of ratings.
         `agreement` is the share, 0 to 1, of the outside annotators (C-E...)
         who named an emotion of the utterance's class.
 
@@ -118,6 +100,7 @@ def read_iemocap(data_folder):
         If the folder is not IEMOCAP, or a session, a part of a label file or
         audio is missing.
     """
+    refuse_list(csv_file, "IEMOCAP")
     data_folder = existing_folder(data_folder, WHAT)
     root = data_folder
     if (data_folder / "IEMOCAP_full_release").is_dir():
@@ -307,3 +290,10 @@ def _read_block(lines, path, session):
             "annotators": annotators,
         },
     )
+
+
+def prepare_iemocap(**settings):
+    """Prepare iemocap, for hparams files that do not name the corpus yet."""
+    from data_prep.corpora import prepare
+
+    return prepare("iemocap", **settings)

@@ -137,3 +137,8 @@ def write_rows(path, rows):
 def read_json(path):
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path, values):
+    """Write values as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")

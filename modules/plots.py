@@ -100,11 +100,22 @@ def save_figure(figure, path, dpi=150):
         figure.savefig(partial, format="png", dpi=dpi, bbox_inches="tight")
 
 
-def plot_confusion(path, results):
-    """Draw the confusion matrix: share of each true class, and counts."""
-    counts = np.array(results["confusion"])
+def plot_confusion(path, confusion, labels, title):
+    """Draw a confusion matrix: share of each true class, and counts.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        Of the plot.
+    confusion : list of list of int
+        Counts; rows: truth.
+    labels : list of str
+        Names of the classes.
+    title : str
+        Above the matrix.
+    """
+    counts = np.array(confusion)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    labels = results["labels"]
     side = 2.2 + 0.7 * len(labels)
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
@@ -123,11 +134,7 @@ def plot_confusion(path, results):
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(
-        f"{results['system']}, test fold {results['test_fold']}\n"
-        f"WA {results['WA']:.1%}   UA {results['UA']:.1%}",
-        fontsize=10,
-    )
+    axes.set_title(title, fontsize=10)
     save_figure(figure, path)
 
 

@@ -78,7 +78,10 @@ class FeatureCache:
             )
         self.encoder_hub = encoder_hub
         self.upstream = open_upstream(encoder_hub, encoder_revision)
-        self.layers, self.width = self.upstream.layers, self.upstream.width
+        self.num_hidden_states, self.hidden_size = (
+            self.upstream.num_hidden_states,
+            self.upstream.hidden_size,
+        )
         self.dtype = FORMATS[number_format]
         self.batch_seconds = batch_seconds
         self.identity = {
@@ -237,7 +240,9 @@ class FeatureCache:
             for entry in entries
         )
         moments = 2 * torch.float32.itemsize
-        per_frame = self.layers * (self.width * self.dtype.itemsize + moments)
+        per_frame = self.num_hidden_states * (
+            self.hidden_size * self.dtype.itemsize + moments
+        )
         return frames * per_frame
 
     def _check_room(self, entries):

@@ -37,8 +37,11 @@ class PairedCache:
 
     def __init__(self, first, second):
         self.caches = first, second
-        self.layers = first.layers, second.layers
-        self.width = first.width, second.width
+        self.num_hidden_states = (
+            first.num_hidden_states,
+            second.num_hidden_states,
+        )
+        self.hidden_size = first.hidden_size, second.hidden_size
         self.identity = {
             "encoder_digest": pair_digest(
                 cache.identity["encoder_digest"] for cache in self.caches

@@ -21,12 +21,12 @@ class StoredStates:
     Attributes
     ----------
     values : torch.Tensor
-        One of `FORMATS`, [frames, layers, width].
+        One of `FORMATS`, [frames, layers, hidden_size].
     moments : torch.Tensor
         See `modules.models.layer_pooling.layer_moments`; of the values as stored,
         fp32, [frames, layers, 2].
     scales : torch.Tensor
-        What int8 values are multiplied by, fp32, [layers, width]; None for
+        What int8 values are multiplied by, fp32, [layers, hidden_size]; None for
         the other formats.
     """
 
@@ -41,7 +41,7 @@ class StoredStates:
         Arguments
         ---------
         states : torch.Tensor
-            fp32, [frames, layers, width].
+            fp32, [frames, layers, hidden_size].
         dtype : torch.dtype
             One of `FORMATS`. int8 divides the largest magnitude of each
             channel of each layer in this recording into 127 steps, so that
@@ -73,12 +73,17 @@ class StoredStates:
         return len(self.values)
 
     def float(self):
-        """Return the hidden states in fp32, [frames, layers, width]."""
+        """Return the hidden states in fp32, [frames, layers, hidden_size]."""
         states = self.values.float()
         return states if self.scales is None else states * self.scales
 
+    def layer(self, index):
+        """Return one layer in fp32, [frames, hidden_size]."""
+        states = self.values[:, index].float()
+        return states if self.scales is None else states * self.scales[index]
+
     def to(self, device):
-        """Return them on a device; themselves if they are there."""
+        """Return the hidden states on a device; no copy if they are there."""
         if self.values.device == torch.device(device):
             return self
         return self.copy_to(device)

@@ -10,7 +10,7 @@ from modules.features.extraction import read_recording
 
 
 @dataclass
-class SpokenBatch:
+class WaveformBatch:
     """Utterances, padded.
 
     Attributes
@@ -32,7 +32,7 @@ class SpokenBatch:
 
     def to(self, device):
         """Return the batch on a device."""
-        return SpokenBatch(
+        return WaveformBatch(
             self.id,
             self.wavs.to(device),
             self.lengths.to(device),
@@ -40,7 +40,7 @@ class SpokenBatch:
         )
 
 
-class SpokenUtterances(Dataset):
+class WaveformUtterances(Dataset):
     """The utterances of a split, read when they are asked for.
 
     Arguments
@@ -63,10 +63,10 @@ class SpokenUtterances(Dataset):
         return len(self.ids)
 
     def __getitems__(self, indices):
-        """Return a `SpokenBatch`; PyTorch's loaders ask for it at once."""
+        """Return a `WaveformBatch`; PyTorch's loaders ask for it at once."""
         wavs = [read_recording(self.entries[i]) for i in indices]
         longest = max(map(len, wavs))
-        return SpokenBatch(
+        return WaveformBatch(
             [self.ids[i] for i in indices],
             pad_sequence(wavs, batch_first=True),
             torch.tensor([len(wav) / longest for wav in wavs]),

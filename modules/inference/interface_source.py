@@ -1,27 +1,13 @@
-"""custom_interface.py of a model's folder, from the modules that trained."""
+"""custom_interface.py of a model's folder, from the modules of the training."""
 
 import ast
 import pathlib
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-# What goes into custom_interface.py, each file after those that it imports.
-SOURCES = (
-    "modules/errors.py",
-    "modules/audio.py",
-    "modules/models/encoder.py",
-    "modules/models/fbank.py",
-    "modules/models/layer_pooling.py",
-    "modules/models/fusion.py",
-    "modules/models/upstream.py",
-    "modules/models/pooling.py",
-    "modules/models/ecapa.py",
-    "modules/models/head.py",
-    "modules/inference/speechbrain_interface.py",
-)
+INTERFACE = "modules/inference/speechbrain_interface.py"
 
 # SpeechBrain runs the file without making it a module; hyperparams.yaml and
-# pickle look its classes up by the module's name.
+# pickle find its classes by the module's name.
 REGISTER = """
 import sys
 import types
@@ -31,47 +17,88 @@ sys.modules[__name__].__dict__.update(globals())
 """
 
 
-def self_contained_source(sources=SOURCES):
-    """Return one file with the source of the modules that trained.
+def self_contained_source(classes: list[str], start: str = INTERFACE) -> str:
+    """Return one file with the source of the modules that a model needs.
 
-    Imports among them are left out; everything else is as it is written.
+    Imports among them are left out; everything else is copied.
 
     Arguments
     ---------
-    sources : iterable of str
-        Paths in this repository, each after those it imports.
+    classes : list of str
+        Paths of the classes of the model, such as
+        ``modules.models.pooling.MeanPooling``.
+    start : str
+        Path of the file that the others serve, in this repository.
 
     Returns
     -------
     source : str
         Of custom_interface.py in a model's folder.
+
+    Raises
+    ------
+    RuntimeError
+        If two of the modules define the same name.
     """
-    inside = {name.removesuffix(".py").replace("/", ".") for name in sources}
-    title = ast.get_docstring(ast.parse((ROOT / sources[-1]).read_text()))
+    own = [path for path in classes if not path.startswith("torch.")]
+    files = [_file(path.rpartition(".")[0]) for path in own]
+    names = _with_imports([*files, start])
+    inside = {name.removesuffix(".py").replace("/", ".") for name in names}
+    title = ast.get_docstring(ast.parse((ROOT / start).read_text()))
     parts = [
         f'"""{title.splitlines()[0]}\n\n'
-        "Written by export.py from the modules that trained; do not edit.\n"
+        "Written by export.py from the modules of the training; do not edit.\n"
         '"""\n'
     ]
     owner = {}
-    for name in sources:
-        text = (ROOT / name).read_text(encoding="utf-8")
-        lines = text.splitlines()
-        tree = ast.parse(text)
-        for node in tree.body:
-            for defined in _defined_names(node):
-                if owner.setdefault(defined, name) != name:
-                    raise RuntimeError(
-                        f"{name} and {owner[defined]} both define {defined}"
-                    )
-            is_docstring = node is tree.body[0]
-            is_ours = isinstance(node, ast.ImportFrom) and node.module in inside
-            if is_docstring or is_ours:
-                count = node.end_lineno - node.lineno + 1
-                lines[node.lineno - 1 : node.end_lineno] = [None] * count
-        body = "\n".join(line for line in lines if line is not None)
-        parts.append(f"# ---- {name}\n{body.strip()}\n")
-    return "\n\n".join(parts) + REGISTER
+    for name in names:
+        parts.append(f"# ---- {name}\n{_body(name, inside, owner)}\n")
+    table = "".join(
+        f"PACKAGED[{path!r}] = {path.rpartition('.')[2]}\n" for path in own
+    )
+    return "\n\n".join(parts) + f"\n\n{table}{REGISTER}"
+
+
+def _file(module):
+    """Return the path of a module in this repository."""
+    return module.replace(".", "/") + ".py"
+
+
+def _with_imports(names, seen=None):
+    """Return files and what they import of this repository, imports first."""
+    seen = {} if seen is None else seen
+    for name in names:
+        if name in seen:
+            continue
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        imported = [
+            _file(node.module)
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            and (ROOT / _file(node.module)).is_file()
+        ]
+        _with_imports(imported, seen)
+        seen[name] = None
+    return list(seen)
+
+
+def _body(name, inside, owner):
+    """Return the source of a file without its title and our imports."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    tree = ast.parse(text)
+    for node in tree.body:
+        for defined in _defined_names(node):
+            if owner.setdefault(defined, name) != name:
+                raise RuntimeError(
+                    f"{name} and {owner[defined]} both define {defined}"
+                )
+        is_docstring = node is tree.body[0]
+        is_ours = isinstance(node, ast.ImportFrom) and node.module in inside
+        if is_docstring or is_ours:
+            count = node.end_lineno - node.lineno + 1
+            lines[node.lineno - 1 : node.end_lineno] = [None] * count
+    return "\n".join(line for line in lines if line is not None).strip()
 
 
 def _defined_names(node):

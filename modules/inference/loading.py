@@ -1,6 +1,5 @@
 """Loading an exported model without executing anything of its folder."""
 
-import inspect
 import pathlib
 
 import yaml
@@ -15,10 +14,15 @@ from modules.inference.speechbrain_interface import (
     WEIGHTS,
     EmotionModel,
 )
-from modules.models.head import EmotionHead
 
-MODEL_KEYS = ("encoder_hub", "encoder_revision", "encoder_files", "members")
-HEAD_KEYS = tuple(inspect.signature(EmotionHead).parameters)
+MODEL_KEYS = (
+    "encoder_hub",
+    "encoder_revision",
+    "encoder_files",
+    "members",
+    "head",
+    "sizes",
+)
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -80,9 +84,7 @@ def load_model(source, device="cpu"):
     try:
         text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
         values = yaml.load(text, Loader=_PlainLoader)
-        # What the file gives to EmotionModel, and nothing else.
-        wanted = {*MODEL_KEYS, *HEAD_KEYS} & set(values)
-        model = EmotionModel(**{key: values[key] for key in wanted})
+        model = EmotionModel(**{key: values[key] for key in MODEL_KEYS})
         encoder = CategoricalEncoder()
         encoder.load(folder / LABELS)
         labels = [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]

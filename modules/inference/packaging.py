@@ -17,11 +17,12 @@ from modules.inference.speechbrain_interface import (
     LABELS,
     WEIGHTS,
 )
+from modules.models.graph import classes
 from modules.models.upstream import UpstreamPair, open_upstream
 
 HYPERPARAMS = """\
-# What EncoderClassifier and foreign_class build. The plain values are what
-# predict.py reads; lines with an exclamation mark execute code.
+# What EncoderClassifier and foreign_class build. predict.py reads the plain
+# values alone; lines with an exclamation mark execute code.
 
 sample_rate: 16000
 {values}
@@ -32,7 +33,7 @@ label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 modules:
     compute_features: !new:custom_interface.ComputeFeatures
     mean_var_norm: !new:custom_interface.MeanVarNorm
-    embedding_model: !new:custom_interface.Embedding
+    embedding_model: !new:custom_interface.EmbeddingModel
         model: !ref <model>
     classifier: !new:custom_interface.Classifier
         model: !ref <model>
@@ -42,19 +43,25 @@ pretrainer: !new:custom_interface.ModelFolder
     label_encoder: !ref <label_encoder>
 """
 
+# SpeechBrain's from_hparams fetches custom.py and adds its folder to the import
+# path, so that custom_interface.py beside it is found.
+CUSTOM = '"""Makes custom_interface.py importable; see hyperparams.yaml."""\n'
+
 
 def hyperparams(run, members, encoder_revision, encoder_files):
     """Return the text of hyperparams.yaml."""
+    encoder_hub = run.graph["encoder"]["hub"]
     values = {
-        "encoder_hub": run.settings["encoder_hub"],
+        # A folder of the machine of the training means nothing elsewhere.
+        "encoder_hub": _public_name(encoder_hub)
+        if encoder_files
+        else encoder_hub,
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
         "members": members,
-        **run.head_arguments(),
+        "head": run.graph["head"],
+        "sizes": run.graph["sizes"],
     }
-    if encoder_files:
-        # A folder of the machine that trained means nothing elsewhere.
-        values["encoder_hub"] = _public_name(run.settings["encoder_hub"])
     return HYPERPARAMS.format(
         values=yaml.safe_dump(values, sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
@@ -86,10 +93,10 @@ def pinned_revision(folder, encoder_hub, revision):
 
 def _check_encoder(run, upstream):
     """Refuse an encoder that is not the one that the head was trained on."""
-    precision = run.settings["encoder_precision"]
+    precision = run.graph["encoder"]["precision"]
     if upstream.digest(precision) != run.encoder_digest:
         raise BadInput(
-            f"the encoder in {upstream.folder or run.settings['encoder_hub']} "
+            f"the encoder in {upstream.folder or run.graph['encoder']['hub']} "
             f"is not the one that {run.folder} was trained on: put that one "
             "back, or train again"
         )
@@ -164,9 +171,10 @@ def build(runs, include_encoder, licence, language, name):
     BadInput
         If the encoder is a local folder and is to be referred to by name.
     """
+    check_system(runs)
     first = runs[0]
-    encoder_hub = first.settings["encoder_hub"]
-    revision = first.settings.get("encoder_revision")
+    encoder_hub = first.graph["encoder"]["hub"]
+    revision = first.graph["encoder"]["revision"]
     upstream = open_upstream(encoder_hub, revision)
     is_pair = isinstance(upstream, UpstreamPair)
     if is_pair and (include_encoder or upstream.is_local):
@@ -189,7 +197,7 @@ def build(runs, include_encoder, licence, language, name):
     weights = {
         f"{i}.{key}": value.contiguous()
         for i, run in enumerate(runs)
-        for key, value in run.weights.items()
+        for key, value in run.weights().items()
     }
     example = example_recording()
     card = model_card(
@@ -198,26 +206,52 @@ def build(runs, include_encoder, licence, language, name):
         encoder=_public_name(encoder_hub),
         encoder_is_public=upstream.folder is not None and not is_local,
         revision=revision,
-        digest=first.encoder_digest,
         include_encoder=has_files,
         has_example=example is not None,
         licence=licence,
         language=language,
     )
-    labels = (first.folder / "save" / LABELS).read_bytes()
+    labels = (first.save_folder / LABELS).read_bytes()
     yaml_text = hyperparams(first, len(runs), revision, list(encoder))
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom_interface.py": self_contained_source().encode(),
+        "custom.py": CUSTOM.encode(),
+        "custom_interface.py": self_contained_source(
+            classes(first.graph["head"])
+        ).encode(),
     }
     if example is not None:
         files["example.wav"] = example
     return files | {
         f"{ENCODER_FOLDER}/{key}": value for key, value in encoder.items()
     }
+
+
+def check_system(runs):
+    """Refuse runs that are not folds of one system, or fine-tuned an encoder.
+
+    Raises
+    ------
+    BadInput
+        Naming two runs that differ, or the encoder to train a head on.
+    """
+    first = runs[0]
+    for run in runs:
+        if run.graph["encoder"]["fine_tuned"]:
+            encoder = run.folder / "encoder"
+            raise BadInput(
+                f"{run.folder} fine-tuned an encoder: train a head on it with "
+                f"--encoder_hub {encoder} and export that"
+            )
+        for what in ("labels", "graph", "encoder_digest"):
+            if getattr(run, what) != getattr(first, what):
+                raise BadInput(
+                    f"{run.folder} and {first.folder} differ in their {what}: "
+                    "only folds of one system make an ensemble"
+                )
 
 
 def write_files(folder, files):

@@ -1,10 +1,9 @@
-"""A wav file in, an emotion out: the trained modules as SpeechBrain loads them.
+"""An exported model as SpeechBrain loads it.
 
-`EncoderClassifier.from_hparams` builds what is here from the
-hyperparams.yaml of a model folder; the classes that do the work are those
-that trained, `modules.models.upstream`'s encoders and `modules.models.head.EmotionHead`.
-`export.py` puts this file into the folder, together with the source of the
-modules that it needs, so that `foreign_class` works without this repository.
+`EncoderClassifier.from_hparams` builds these classes from the hyperparams.yaml
+of a model's folder. They use the modules of the training, and `export.py`
+writes this file with the source of those modules into the folder, so that the
+model works without this repository.
 """
 
 import functools
@@ -22,7 +21,7 @@ from torch import nn
 
 from modules.audio import read_length, read_speech
 from modules.errors import BadInput
-from modules.models.head import EmotionHead
+from modules.models.graph import build
 from modules.models.upstream import make_encoder
 
 WEIGHTS = "head.safetensors"
@@ -36,9 +35,11 @@ LONGEST_SECONDS = 60
 
 
 class EmotionModel(nn.Module):
-    """The frozen encoder and the heads of one or several folds.
+    """A frozen encoder and the heads of one or several folds.
 
-    The encoder comes with `load`: only then is the model's folder known.
+    It stays in evaluation mode whatever is called on it or on its parents:
+    neither dropout nor batch statistics change an answer. `load` adds the
+    encoder, since the model's folder is not known before.
 
     Arguments
     ---------
@@ -47,24 +48,31 @@ class EmotionModel(nn.Module):
     encoder_revision : str
         Branch, tag or commit on the Hub.
     encoder_files : list of str
-        Files of an encoder that is part of the model's folder; with them the
-        name on the Hub is not used.
+        Files of an encoder in the model's folder, which then takes the place
+        of ``encoder_hub``.
     members : int
         Number of heads; their probabilities are averaged.
-    **head
-        Arguments of `modules.models.head.EmotionHead`.
+    head : dict
+        The graph of a head, see `modules.models.graph.build`.
+    sizes : dict
+        ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
     """
 
     def __init__(
-        self, encoder_hub, encoder_revision, encoder_files, members, **head
+        self, encoder_hub, encoder_revision, encoder_files, members, head, sizes
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
         self.encoder = None
-        self.heads = nn.ModuleList(EmotionHead(**head) for _ in range(members))
+        make_head = build(head)
+        self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
         self.eval()
+
+    def train(self, mode=True):
+        """Stay in evaluation mode."""
+        return super().train(False)
 
     def load(self, find):
         """Load weights and encoder.
@@ -80,7 +88,7 @@ class EmotionModel(nn.Module):
             self.heads.load_state_dict(load_file(weights))
         except (OSError, RuntimeError, SafetensorError) as problem:
             raise BadInput(
-                f"{weights} does not hold the heads that hyperparams.yaml "
+                f"{weights} does not contain the heads that hyperparams.yaml "
                 "describes: export the model again"
             ) from problem
         paths = [
@@ -91,9 +99,10 @@ class EmotionModel(nn.Module):
         else:
             self.encoder = make_encoder(self.encoder_hub, self.encoder_revision)
         self.requires_grad_(False)
+        self.eval()
 
     def embed(self, wavs, lengths=None):
-        """Return the embeddings of all heads, side by side.
+        """Return the embeddings of all heads, concatenated.
 
         Arguments
         ---------
@@ -109,10 +118,9 @@ class EmotionModel(nn.Module):
         """
         states, frames = self.encoder(wavs, lengths)
         lengths = frames / frames.max()
-        pooled = [
-            head.pool(head.project(states), lengths) for head in self.heads
-        ]
-        return torch.cat(pooled, dim=1)
+        return torch.cat(
+            [head.embedding(states, lengths) for head in self.heads], dim=1
+        )
 
     def classify(self, embeddings):
         """Return the log of the mean probabilities, [batch, classes]."""
@@ -130,21 +138,20 @@ class EmotionModel(nn.Module):
     def attention(self, wav):
         """Return the mean attention per frame of a waveform [samples].
 
-        None if the pooling has none.
+        None if the pooling has no attention.
         """
-        if not hasattr(self.heads[0].pooling, "attention_weights"):
-            return None
         states, _ = self.encoder(wav[None])
         one = torch.ones(1, device=wav.device)
         weights = [
-            head.pooling.attention_weights(head.project(states), one)
-            for head in self.heads
+            head.embedding.attention_weights(states, one) for head in self.heads
         ]
+        if weights[0] is None:
+            return None
         return torch.stack(weights).mean(dim=0)[0]
 
 
 class ComputeFeatures(nn.Module):
-    """The first of SpeechBrain's four steps: waveforms, mixed down."""
+    """The first of SpeechBrain's four steps: waveforms, mixed to mono."""
 
     def forward(self, wavs):
         """Return [batch, samples] of [batch, samples(, channels)]."""
@@ -152,15 +159,15 @@ class ComputeFeatures(nn.Module):
 
 
 class MeanVarNorm(nn.Module):
-    """The second: nothing, since the encoder normalises each utterance."""
+    """The second step: none, since the encoder normalises each utterance."""
 
     def forward(self, wavs, lengths):
         """Return the waveforms."""
         return wavs
 
 
-class Embedding(nn.Module):
-    """The third: encoder, layer pooling, projection, pooling.
+class EmbeddingModel(nn.Module):
+    """The third step: encoder and embedding.
 
     Arguments
     ---------
@@ -178,12 +185,12 @@ class Embedding(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The fourth: log-probabilities.
+    """The fourth step: log-probabilities.
 
     Arguments
     ---------
     model : EmotionModel
-        Shared with `Embedding`.
+        Shared with `EmbeddingModel`.
     """
 
     def __init__(self, model):
@@ -196,10 +203,10 @@ class Classifier(nn.Module):
 
 
 class ModelFolder(Pretrainer):
-    """Finds a model's files in its own folder, wherever that lies.
+    """Finds a model's files in its own folder.
 
-    SpeechBrain's pretrainer wants all files to end in .ckpt, or paths that
-    are fixed when the model is written.
+    SpeechBrain's pretrainer expects files that end in .ckpt, or paths that are
+    fixed when the model is written.
 
     Arguments
     ---------
@@ -219,7 +226,7 @@ class ModelFolder(Pretrainer):
         local_strategy=LocalStrategy.SYMLINK,
         fetch_config=FetchConfig(),
     ):
-        """Say where the files are fetched from; see SpeechBrain's."""
+        """Set the source of the files; see SpeechBrain's `Pretrainer`."""
         self.source = default_source
         self.fetch_config = fetch_config
         self._fetch = functools.partial(
@@ -266,12 +273,12 @@ def split_evenly(samples, rate, longest=LONGEST_SECONDS):
 
 
 class EmotionClassifier(EncoderClassifier):
-    """SpeechBrain's `EncoderClassifier` that knows bad recordings.
+    """SpeechBrain's `EncoderClassifier` for recordings of any length.
 
-    `classify_file` says in one sentence what is wrong with a file, and hears
-    a long one in windows of at most a minute, whose probabilities it
-    averages. A pickle of it holds where its folder is, not the weights: load
-    it on a machine that has the folder (or the Hub).
+    `classify_file` refuses a bad recording in one sentence, and averages the
+    probabilities of windows of at most a minute over a long one. A pickle
+    contains the place of the folder, not the weights: load it on a machine
+    that has the folder, or the Hub.
     """
 
     def load_audio(self, path, savedir=None):
@@ -299,7 +306,7 @@ class EmotionClassifier(EncoderClassifier):
         return out_prob, score, index, labels
 
     def __reduce__(self):
-        """Pickle the place of the folder: workers load it for themselves."""
+        """Pickle the place of the folder: each worker loads the model itself."""
         folder = self.hparams.pretrainer
         source = folder.source
         if os.path.isdir(source):

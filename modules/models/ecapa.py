@@ -18,7 +18,7 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN, TDNNBlock
 from torch import nn
 from torch.nn import functional as F
 
-from modules.models.pooling import POOLINGS, Pooling
+from modules.models.pooling import Pooling
 
 # Channels are divided into so many groups; SpeechBrain's default.
 _RES2NET_SCALE = 8
@@ -165,6 +165,3 @@ class EcapaPooling(Pooling):
             return self.ecapa(features, lengths).squeeze(1)
         finally:
             _frames.reset(token)
-
-
-POOLINGS["ecapa_tdnn"] = EcapaPooling

@@ -129,7 +129,7 @@ def read_config(folder):
 
 
 def encoder_shape(config):
-    """Return (layers, width) of the hidden states an encoder gives.
+    """Return (num_hidden_states, hidden_size) of an encoder.
 
     Layers count the input of the first transformer layer too.
     """
@@ -182,9 +182,17 @@ def encoder_digest(folder, precision="fp32"):
         digest.update(json.dumps(content, sort_keys=True).encode())
     for pattern in _WEIGHTS:
         for path in sorted(folder.glob(pattern)):
-            with open(path, "rb") as weights:
-                digest.update(hashlib.file_digest(weights, "sha256").digest())
+            digest.update(_file_digest(path))
     return digest.hexdigest()
+
+
+def _file_digest(path):
+    """Return the SHA-256 of a file; hashlib.file_digest needs Python 3.11."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.digest()
 
 
 def _lacks_decoder(folder):
@@ -301,7 +309,7 @@ class FrozenEncoder(nn.Module):
         self.wrapper = wrapper.float()
         self._freeze()
         self.config = config
-        self.layers, self.width = encoder_shape(config)
+        self.num_hidden_states, self.hidden_size = encoder_shape(config)
         self.masks_padding = (
             config.model_type in _MASKING_FAMILIES
             and config.feat_extract_norm == "layer"
@@ -340,7 +348,7 @@ class FrozenEncoder(nn.Module):
         Returns
         -------
         hidden_states : torch.Tensor
-            fp32, zero on padding; [layers, batch, frames, width].
+            fp32, zero on padding; [layers, batch, frames, hidden_size].
         frames : torch.Tensor
             Valid frames per utterance; [batch].
 
@@ -383,7 +391,7 @@ class FrozenEncoder(nn.Module):
                 for length in sorted(set(samples))
             ]
         result = wavs[0].new_zeros(
-            self.layers, len(wavs), max(frames), self.width
+            self.num_hidden_states, len(wavs), max(frames), self.hidden_size
         )
         for group in groups:
             states = self._wav2vec_group([wavs[i] for i in group])
@@ -430,7 +438,7 @@ class FrozenEncoder(nn.Module):
         states = self._run_whisper(mels, counts)
         kept = torch.cat(
             [states[:, i, :count] for i, count in enumerate(counts)], dim=1
-        )  # [layers, frames of all utterances, width]
+        )  # [layers, frames of all utterances, hidden_size]
         return torch.stack(
             [
                 F.pad(utterance, (0, 0, 0, max(frames) - utterance.shape[1]))

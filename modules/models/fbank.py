@@ -35,8 +35,8 @@ class FbankEncoder(nn.Module):
     (torch.Size([1, 2, 101, 80]), [101, 101])
     """
 
-    layers = 1
-    width = FBANK_SETTINGS["n_mels"]
+    num_hidden_states = 1
+    hidden_size = FBANK_SETTINGS["n_mels"]
     is_whisper = False
 
     def __init__(self):
@@ -56,7 +56,7 @@ class FbankEncoder(nn.Module):
         samples = torch.round(lengths.cpu().double() * wavs.shape[1])
         features = []
         for wav, count in zip(wavs, samples.long().tolist()):
-            bands = self.fbank(wav[None, :count])[0]  # [frames, width]
+            bands = self.fbank(wav[None, :count])[0]  # [frames, hidden_size]
             features.append(bands - bands.mean(dim=0))
         frames = torch.tensor([len(one) for one in features])
         padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
@@ -71,7 +71,10 @@ class FbankUpstream:
 
     is_local = False
     folder = None
-    layers, width = FbankEncoder.layers, FbankEncoder.width
+    num_hidden_states, hidden_size = (
+        FbankEncoder.num_hidden_states,
+        FbankEncoder.hidden_size,
+    )
     count_frames = FbankEncoder.count_frames
 
     def digest(self, precision="fp32"):

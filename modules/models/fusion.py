@@ -1,4 +1,4 @@
-"""Early fusion: the features of two upstreams, frame by frame side by side."""
+"""Early fusion: the features of two upstreams, concatenated frame by frame."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class PaddedPair:
     Attributes
     ----------
     first, second : torch.Tensor
-        [layers, batch, frames, width], each of its own sizes.
+        [layers, batch, frames, hidden_size], each of its own sizes.
     frames : tuple of torch.Tensor
         Valid frames of both, [batch].
     """
@@ -45,23 +45,34 @@ class StoredPair:
         return StoredPair(self.first.to(device), self.second.to(device))
 
 
-def align(features, frames):
-    """Bring an utterance to so many frames.
+def pair_of_sizes(sizes) -> bool:
+    """Return whether sizes are those of two upstreams.
 
-    Frame i gets the mean of the frames that lie within its share of the
-    utterance, or the one frame that it lies in.
+    Example
+    -------
+    >>> pair_of_sizes(13), pair_of_sizes((13, 25))
+    (False, True)
+    """
+    return isinstance(sizes, tuple | list)
+
+
+def align(features: torch.Tensor, frames: int) -> torch.Tensor:
+    """Resample the features of an utterance to a number of frames.
+
+    Frame i of the result is the mean of the frames within its share of the
+    utterance, or the one frame that its share lies in.
 
     Arguments
     ---------
     features : torch.Tensor
-        [frames of its own, width].
+        [its own frames, channels].
     frames : int
-        How many there shall be.
+        Number of frames of the result.
 
     Returns
     -------
     aligned : torch.Tensor
-        [frames, width].
+        [frames, hidden_size].
     """
     if len(features) == frames:
         return features
@@ -83,19 +94,10 @@ class PairPooling(nn.Module):
         super().__init__()
         self.first, self.second = first, second
 
-    def channels(self, widths):
-        """Return how wide features are, of hidden states so wide."""
-        first, second = widths
-        return self.first.channels(first) + self.second.channels(second)
-
-    def layer_channels(self, widths, layer=None):
-        """Return the channels of a layer of the first, and of the second."""
-        first, second = widths
-        start = self.first.channels(first)
-        return self.first.layer_channels(first, layer) + [
-            start + channel
-            for channel in self.second.layer_channels(second, layer)
-        ]
+    def output_size(self, hidden_sizes):
+        """Return the number of channels of the concatenated features."""
+        first, second = hidden_sizes
+        return self.first.output_size(first) + self.second.output_size(second)
 
     def layer_weights(self):
         """Return the weights of all layers, half for either; or None."""
@@ -135,7 +137,7 @@ class PairPooling(nn.Module):
 
 
 class PairedEncoder(nn.Module):
-    """Two frozen encoders that hear the same.
+    """Two frozen encoders of the same waveforms.
 
     Arguments
     ---------

@@ -1,7 +1,6 @@
-"""Hidden states of all layers become one sequence of frames.
+"""Layer pooling: the hidden states of all layers become one sequence of frames.
 
-Either as their weighted sum, weights learned, or side by side. Source of the
-sum's formula: Yang et al., "SUPERB: Speech processing Universal
+Source of the weighted sum: Yang et al., "SUPERB: Speech processing Universal
 PERformance Benchmark", Interspeech 2021 (arXiv 2105.01051), section 3.
 """
 
@@ -11,45 +10,49 @@ from torch.nn import functional as F
 
 from modules.errors import BadInput
 
-# Values of hidden states that are turned into fp32 at a time, 4 MB: they stay
-# in a processor's cache until they are summed, so that each stored byte comes
-# from memory once.
+# Values of hidden states that are converted to fp32 at a time, 4 MB: they stay
+# in a processor's cache until they are summed, so that each stored byte is
+# read from memory once.
 _PART = 2**20
 
 
 class LayerPooling(nn.Module):
-    """Weighted sum of the hidden states of all layers, weights learned.
-
-    The weights are a softmax over one scalar per layer, uniform at the start.
+    """Weighted sum of all hidden states; a softmax gives learned weights.
 
     Arguments
     ---------
-    layers : int
-        Number of hidden states (transformer layers plus one).
+    num_hidden_states : int
+        Number of transformer layers plus one.
     normalize : bool
         Normalise each frame of each layer to mean 0 and deviation 1 over its
-        channels first. Layers differ widely in scale, and without this the
-        loudest of them rules the sum. The paper does not do it.
+        channels first. The scales of the layers differ widely, and without
+        normalisation the layer of the largest scale dominates the sum. The
+        paper does not normalise.
+    learned : bool
+        Whether the weights are trained; otherwise they stay uniform.
 
     Example
     -------
-    >>> pooling = LayerPooling(layers=5)
+    >>> pooling = LayerPooling(num_hidden_states=5)
     >>> pooling(torch.randn(5, 2, 7, 16)).shape
     torch.Size([2, 7, 16])
     """
 
-    def __init__(self, layers, normalize=False):
+    def __init__(
+        self,
+        num_hidden_states: int,
+        normalize: bool = False,
+        learned: bool = True,
+    ):
         super().__init__()
         self.normalize = normalize
-        self.scores = nn.Parameter(torch.zeros(layers))
+        self.scores = nn.Parameter(
+            torch.zeros(num_hidden_states), requires_grad=learned
+        )
 
-    def channels(self, width):
-        """Return how wide features are, of hidden states so wide."""
-        return width
-
-    def layer_channels(self, width, layer=None):
-        """Return the channels that a layer is in: all are in all."""
-        return list(range(width))
+    def output_size(self, hidden_size):
+        """Return the number of channels of the features."""
+        return hidden_size
 
     def layer_weights(self):
         """Return the weights of the layers, which sum to one; [layers]."""
@@ -61,151 +64,170 @@ class LayerPooling(nn.Module):
         Arguments
         ---------
         hidden_states : torch.Tensor or list
-            [layers, batch, frames, width]; or utterances from a store, see
+            [layers, batch, frames, hidden_size]; or stored utterances,
             `modules.features.stored_states.StoredStates`.
 
         Returns
         -------
         features : torch.Tensor
-            [batch, frames, width]; of stored utterances the frames of all,
-            one after the other, [frames, width].
+            [batch, frames, hidden_size]; of stored utterances the frames of
+            all in one sequence, [frames, hidden_size].
         """
         weights = self.layer_weights()
         if isinstance(hidden_states, list):
             return _SumStored.apply(weights, hidden_states, self.normalize)
-        states = hidden_states.movedim(0, -2)  # [batch, frames, layers, width]
+        # [batch, frames, layers, hidden_size]
+        states = _normalized(hidden_states.movedim(0, -2), self.normalize)
         weights = weights.to(states.dtype).expand(states.shape[:-1])
-        if self.normalize:
-            mean, scale = layer_moments(states).unbind(-1)
-            weights = weights * scale
-            return _sum_layers(weights, states) - (weights * mean).sum(
-                dim=-1, keepdim=True
-            )
-        return _sum_layers(weights, states)
+        return torch.matmul(weights.unsqueeze(-2), states).squeeze(-2)
 
 
 class LayerStack(nn.Module):
-    """Hidden states of all transformer layers side by side.
-
-    The first hidden state, which no transformer layer has seen, is left out
-    where there are others.
+    """The hidden states of several layers, concatenated along the channels.
 
     Arguments
     ---------
-    layers : int
-        Number of hidden states (transformer layers plus one).
+    num_hidden_states : int
+        Number of transformer layers plus one.
     normalize : bool
         See `LayerPooling`.
+    include_input : bool
+        Whether the input of the first transformer layer is one of them.
 
     Example
     -------
-    >>> LayerStack(layers=5)(torch.randn(5, 2, 7, 16)).shape
+    >>> LayerStack(num_hidden_states=5)(torch.randn(5, 2, 7, 16)).shape
     torch.Size([2, 7, 64])
     """
 
-    def __init__(self, layers, normalize=False):
+    def __init__(
+        self,
+        num_hidden_states: int,
+        normalize: bool = False,
+        include_input: bool = False,
+    ):
         super().__init__()
-        self.first = 1 if layers > 1 else 0
-        self.layers = layers - self.first
+        # An encoder of one hidden state, such as filter banks, has no other.
+        self.first = 0 if include_input or num_hidden_states == 1 else 1
+        self.layers = num_hidden_states - self.first
         self.normalize = normalize
 
-    def channels(self, width):
-        """Return how wide features are, of hidden states so wide."""
-        return self.layers * width
-
-    def layer_channels(self, width, layer=None):
-        """Return the channels of a layer.
-
-        Arguments
-        ---------
-        width : int
-            Of a hidden state.
-        layer : int
-            Of the transformer, counted from 1; None: the middle one.
-
-        Returns
-        -------
-        channels : list of int
-
-        Raises
-        ------
-        BadInput
-            If there is no such layer.
-        """
-        if layer is None:
-            layer = max(self.layers // 2, 1)
-        if not 1 <= layer <= self.layers:
-            raise BadInput(
-                f"correlated_layer {layer} does not exist: choose one of 1 "
-                f"to {self.layers}, or null for the middle one"
-            )
-        return list(range((layer - 1) * width, layer * width))
+    def output_size(self, hidden_size):
+        """Return the number of channels of the features."""
+        return self.layers * hidden_size
 
     def layer_weights(self):
-        """Return None: nothing is weighted."""
+        """Return None: no layer has a weight."""
 
     def forward(self, hidden_states):
-        """Put the layers side by side.
-
-        Arguments
-        ---------
-        hidden_states : torch.Tensor or list
-            See `LayerPooling.forward`.
+        """Concatenate layers; see `LayerPooling.forward`.
 
         Returns
         -------
         features : torch.Tensor
-            As `LayerPooling.forward` returns, but wider:
-            [..., layers * width].
+            [..., layers * hidden_size].
         """
         if isinstance(hidden_states, list):
-            return torch.cat(
-                [self._stack(states.float()) for states in hidden_states]
-            )
+            return torch.cat([self._stack(s.float()) for s in hidden_states])
         return self._stack(hidden_states.movedim(0, -2))
 
     def _stack(self, states):
-        """Stack [..., layers, width]."""
+        """Concatenate [..., layers, hidden_size]."""
         states = states[..., self.first :, :]
-        if self.normalize:
-            states = F.layer_norm(states, states.shape[-1:])
-        return states.flatten(-2)
+        return _normalized(states, self.normalize).flatten(-2)
 
 
-def _sum_layers(weights, states):
-    """Sum [..., layers, width] under weights [..., layers]."""
-    return torch.matmul(weights.unsqueeze(-2), states).squeeze(-2)
+class OneLayer(nn.Module):
+    """The hidden states of one layer.
+
+    Arguments
+    ---------
+    num_hidden_states : int
+        Number of transformer layers plus one.
+    layer : int
+        Transformer layer, from 1; 0 is the input of the first one. None
+        chooses the middle layer.
+    normalize : bool
+        See `LayerPooling`.
+
+    Raises
+    ------
+    BadInput
+        If the encoder has no such layer.
+
+    Example
+    -------
+    >>> OneLayer(num_hidden_states=5)(torch.randn(5, 2, 7, 16)).shape
+    torch.Size([2, 7, 16])
+    """
+
+    def __init__(
+        self,
+        num_hidden_states: int,
+        layer: int | None = None,
+        normalize: bool = False,
+    ):
+        super().__init__()
+        last = num_hidden_states - 1
+        self.layer = last // 2 if layer is None else layer
+        if layer is None and last:
+            self.layer = max(self.layer, 1)
+        self.normalize = normalize
+        if not 0 <= self.layer <= last:
+            raise BadInput(
+                f"layer {layer} does not exist: choose one of 0 to {last}, or "
+                "null for the middle one"
+            )
+
+    def output_size(self, hidden_size):
+        """Return the number of channels of the features."""
+        return hidden_size
+
+    def layer_weights(self):
+        """Return None: no layer has a weight."""
+
+    def forward(self, hidden_states):
+        """Select the layer; see `LayerPooling.forward`."""
+        if isinstance(hidden_states, list):
+            states = torch.cat([s.layer(self.layer) for s in hidden_states])
+        else:
+            states = hidden_states[self.layer]
+        return _normalized(states, self.normalize)
 
 
-def layer_moments(states):
-    """Return what normalises hidden states, eps as layer norm's.
+def _normalized(states, normalize):
+    """Return states, normalised over their last dimension if asked for."""
+    return F.layer_norm(states, states.shape[-1:]) if normalize else states
 
-    With the moments the sum of normalised layers is a weighted sum of the
-    layers as they are, and no normalised copy of them is made.
+
+def layer_moments(states: torch.Tensor) -> torch.Tensor:
+    """Return mean and 1 / deviation of hidden states over their channels.
+
+    With them the sum of normalised layers is a weighted sum of the layers as
+    they are, and no normalised copy is made.
 
     Arguments
     ---------
     states : torch.Tensor
-        [..., width].
+        [..., hidden_size].
 
     Returns
     -------
     moments : torch.Tensor
-        Mean and 1 / deviation over the width, [..., 2].
+        [..., 2]; epsilon as in layer normalisation.
     """
-    mean = states.mean(dim=-1)
-    power = torch.linalg.vector_norm(states, dim=-1).square()
-    variance = power / states.shape[-1] - mean.square()
-    scale = torch.rsqrt(variance.clamp(min=0) + 1e-5)
-    return torch.stack([mean, scale], dim=-1)
+    # Centred first: a difference of squares loses digits where a frame's mean
+    # is large beside its deviation.
+    variance, mean = torch.var_mean(states, dim=-1, correction=0)
+    return torch.stack([mean, torch.rsqrt(variance + 1e-5)], dim=-1)
 
 
 class _SumStored(torch.autograd.Function):
-    """The same sum over stored utterances, which need no gradient.
+    """The weighted sum over stored utterances, which need no gradient.
 
-    Each stored byte is read once forward and once backward, and no fp32 copy
-    of a batch is made: PyTorch's own operations would read and write that
-    copy, twice as large as the batch, several times.
+    The forward and the backward pass read each stored byte once and make no
+    fp32 copy of a batch. PyTorch's own operations would write that copy, twice
+    as large as the batch, and read it several times.
     """
 
     @staticmethod
@@ -248,7 +270,7 @@ class _SumStored(torch.autograd.Function):
 
 
 def _for_device(utterances):
-    """Join utterances on a GPU: a kernel started costs more than a copy."""
+    """Join utterances on a GPU: each kernel launch costs more than a copy."""
     if utterances[0].values.device.type == "cpu":
         return utterances
     return [utterances[0].join(utterances)]

@@ -12,16 +12,13 @@ correlations and label smoothing", ICASSP 2023 (arXiv 2211.01756).
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-# Keeps the correlation of a constant channel finite; the paper's value.
+# Makes the correlation of a constant channel 0; the paper's value.
 EPS = 1e-9
-# Channels that are correlated beside the mean: as many as the paper projects to.
-_MOST_CORRELATED = 256
 
 
-def valid_frames_mask(lengths, frames):
-    """Tell the frames of each utterance from its padding.
+def valid_frames_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
+    """Return which frames of a padded batch are valid.
 
     Arguments
     ---------
@@ -53,13 +50,13 @@ def _uniform_weights(mask):
 
 
 def _centre(features, weights):
-    """Return the weighted mean [batch, channels] and what deviates from it."""
+    """Return the weighted mean [batch, channels] and the centred features."""
     mean = torch.einsum("bt,btc->bc", weights.to(features.dtype), features)
     return mean, features - mean[:, None]
 
 
-def correlations(features, weights):
-    """Correlate channels over time under weights that sum to one.
+def correlations(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the weighted correlation of every pair of channels over time.
 
     Arguments
     ---------
@@ -91,59 +88,29 @@ def correlations(features, weights):
     return upper.clamp(-1.0, 1.0)
 
 
-class ChannelDropout(nn.Module):
-    """Drop whole channels, in all frames of an utterance, while training.
-
-    What is kept is scaled by ``1 / (1 - p)``.
-
-    Arguments
-    ---------
-    p : float
-        Probability to drop a channel, in [0, 1).
-    """
-
-    def __init__(self, p=0.25):
-        super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"channel dropout must be in [0, 1), not {p}")
-        self.p = p
-
-    def forward(self, features):
-        """Drop channels of features [batch, frames, channels]."""
-        # F.dropout1d drops rows of [batch, channels, frames].
-        return F.dropout1d(
-            features.transpose(1, 2), self.p, self.training
-        ).transpose(1, 2)
-
-
 class Pooling(nn.Module):
-    """What all poolings share: the sizes.
+    """Base of all poolings: sizes, mask and precision.
 
     Arguments
     ---------
     input_size : int
-        Number of channels; needed for ``output_size`` alone.
+        Number of channels; ``output_size`` alone needs it.
     """
 
     # Whether training needs all utterances of a batch in one call.
     whole_batch = False
 
-    def __init__(self, input_size=None):
+    def __init__(self, input_size: int | None = None):
         super().__init__()
         self.input_size = input_size
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         """Number of values per utterance."""
         raise NotImplementedError
 
-    @property
-    def sizes(self):
-        """Number of values of each moment, in their order."""
-        return [self.output_size]
-
     def forward(self, features, lengths):
-        """Pool without autocast: second moments do not stand half precision.
+        """Pool in fp32: second moments lose too much in half precision.
 
         Arguments
         ---------
@@ -175,7 +142,7 @@ class MeanPooling(Pooling):
     """
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.input_size
 
     def pool(self, features, mask):
@@ -192,7 +159,7 @@ class MeanStdPooling(Pooling):
     """
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return 2 * self.input_size
 
     def pool(self, features, mask):
@@ -213,7 +180,7 @@ class CorrelationPooling(Pooling):
     """
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.input_size * (self.input_size - 1) // 2
 
     def pool(self, features, mask):
@@ -240,7 +207,7 @@ class AttentiveCorrelationPooling(CorrelationPooling):
     torch.Size([2, 120])
     """
 
-    def __init__(self, input_size, attention_heads=4):
+    def __init__(self, input_size: int, attention_heads: int = 4):
         super().__init__(input_size)
         self.score = nn.Sequential(
             nn.Linear(input_size, input_size),
@@ -272,59 +239,3 @@ class AttentiveCorrelationPooling(CorrelationPooling):
 
     def pool(self, features, mask):
         return correlations(features, self._attend(features, mask))
-
-
-class MeanCorrelationPooling(Pooling):
-    """Mean of all channels, and correlation of every pair of some.
-
-    A correlation knows nothing of the mean. Of many channels 256, spread
-    evenly, are correlated: the number of pairs grows with the square.
-
-    Arguments
-    ---------
-    input_size : int
-        Number of channels.
-    correlated : list of int
-        Those that are correlated, such as the channels of one layer; None:
-        all.
-
-    Example
-    -------
-    >>> pooling = MeanCorrelationPooling(16, correlated=[0, 1, 2])
-    >>> pooling(torch.randn(2, 7, 16), torch.ones(2)).shape
-    torch.Size([2, 19])
-    """
-
-    def __init__(self, input_size, correlated=None):
-        super().__init__(input_size)
-        channels = torch.arange(input_size)
-        if correlated is not None:
-            channels = torch.tensor(correlated)
-        if len(channels) > _MOST_CORRELATED:
-            places = torch.linspace(0, len(channels) - 1, _MOST_CORRELATED)
-            channels = channels[places.round().long()]
-        self.register_buffer("correlated", channels, persistent=False)
-
-    @property
-    def sizes(self):
-        count = len(self.correlated)
-        return [self.input_size, count * (count - 1) // 2]
-
-    @property
-    def output_size(self):
-        return sum(self.sizes)
-
-    def pool(self, features, mask):
-        weights = _uniform_weights(mask)
-        mean, _ = _centre(features, weights)
-        chosen = features.index_select(2, self.correlated)
-        return torch.cat([mean, correlations(chosen, weights)], dim=1)
-
-
-POOLINGS = {
-    "mean": MeanPooling,
-    "mean_std": MeanStdPooling,
-    "corr": CorrelationPooling,
-    "mean_corr": MeanCorrelationPooling,
-    "attentive_corr": AttentiveCorrelationPooling,
-}

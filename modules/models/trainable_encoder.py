@@ -95,7 +95,7 @@ class TrainableEncoder(FrozenEncoder):
         self.mask_time, self.mask_channels = mask_time, mask_channels
         self.last_alone = layers_used == "last"
         if self.last_alone:
-            self.layers = 1
+            self.num_hidden_states = 1
         model = self.wrapper.model
         self.wrapper.requires_grad_(True)
         if self.is_whisper:

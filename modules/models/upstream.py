@@ -35,15 +35,15 @@ class HubUpstream:
         On this machine.
     is_local : bool
         Whether ``encoder_hub`` is a folder.
-    layers, width : int
-        Of the hidden states.
+    num_hidden_states, hidden_size : int
+        Of the encoder; transformer layers plus one, and channels.
     """
 
     def __init__(self, encoder_hub, revision=None):
         self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
         self.folder = locate_encoder(encoder_hub, revision)
         self.config = read_config(self.folder)
-        self.layers, self.width = encoder_shape(self.config)
+        self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
 
     def count_frames(self, samples):
         """Return the frames of an utterance."""
@@ -71,8 +71,11 @@ class UpstreamPair:
     def __init__(self, first, second):
         self.parts = first, second
         self.is_local = first.is_local or second.is_local
-        self.layers = first.layers, second.layers
-        self.width = first.width, second.width
+        self.num_hidden_states = (
+            first.num_hidden_states,
+            second.num_hidden_states,
+        )
+        self.hidden_size = first.hidden_size, second.hidden_size
 
     def digest(self, precision="fp32"):
         """Identify both, in this order."""

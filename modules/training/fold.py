@@ -1,144 +1,200 @@
-"""One held-out fold: train, choose on dev, test once."""
+"""The steps of one held-out fold; train.py puts them in order."""
 
+import dataclasses
 import pathlib
 import time
+from typing import Any
 
-import torch
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import infer_device, run_on_main
+from speechbrain.utils.logger import get_logger
 
-from modules.features.stored_utterances import as_is
-from modules.plots import plot_layer_weights
-from modules.training.brain import EmotionBrain, make_brain
-from modules.training.experiment import (
-    open_output_folder,
-    prepare_run,
-    report,
-    system_name,
-)
-from modules.training.fine_tuning import make_fine_tuning_brain, save_encoder
-from modules.training.metrics import accuracy
+from modules.errors import BadInput
+from modules.files import write_json, write_rows
+from modules.manifest import read_manifest
+from modules.models.graph import describe
+from modules.plots import plot_confusion, plot_layer_weights
+from modules.training.configuration import plain_values
+from modules.training.metrics import Predictions, score
+from modules.training.run import LABELS, SPLITS, Run
 from modules.training.run_record import write_run_record
-from modules.training.settings import is_fine_tuning, is_linear
+
+logger = get_logger(__name__)
+
+# What results.json repeats of the settings, for readers of that file alone.
+_REPORTED = (
+    "test_fold",
+    "seed",
+    "encoder_hub",
+    "pooling",
+    "label_smoothing",
+    "channel_dropout",
+    "normalize_layers",
+    "number_of_epochs",
+    "dev_split",
+)
 
 
-def train_fold(hparams, run_opts):
-    """Train and test one fold; return what is in results.json.
+@dataclasses.dataclass
+class Trained:
+    """What a trainer returns.
 
-    Arguments
-    ---------
-    hparams : dict
-        From `modules.training.experiment.load_experiment`.
-    run_opts : speechbrain.utils.run_opts.RunOptions
-        From the same.
-    """
-    started = time.monotonic()
-    finished = open_output_folder(hparams, run_opts)
-    if finished:
-        return finished
-    manifests, labels, cache, datasets = prepare_run(hparams, run_opts)
-    folder = pathlib.Path(hparams["output_folder"])
-
-    torch.manual_seed(hparams["seed"])
-    upstream = hparams["encoder"]() if is_fine_tuning(hparams) else cache
-    shape = {"layers": upstream.layers, "width": upstream.width}
-    head = hparams["head"](**shape, classes=len(labels))
-    if is_fine_tuning(hparams):
-        brain = make_fine_tuning_brain(hparams, run_opts, upstream, head)
-        brain.check_memory(datasets["train"])
-        trained = train_updates(brain, datasets)
-        run_on_main(save_encoder, args=[upstream, folder / "encoder"])
-    elif is_linear(hparams):
-        trained = train_linear(hparams, run_opts, head, datasets)
-    else:
-        brain = make_brain(
-            EmotionBrain,
-            {"head": head},
-            hparams,
-            run_opts,
-            counter=hparams["epoch_counter"],
-        )
-        trained = train_updates(brain, datasets)
-    predictions, dev_predictions, chosen = trained
-
-    weights = head.layer_pooling.layer_weights()
-    if weights is not None:
-        chosen["layer_weights"] = weights.tolist()
-        run_on_main(
-            plot_layer_weights,
-            args=[
-                folder / "layer_weights.png",
-                chosen["layer_weights"],
-                f"{system_name(hparams)}, test fold {hparams['test_fold']}",
-            ],
-        )
-    device = next(head.parameters()).device
-    run_on_main(write_run_record, args=[hparams, device, started])
-    return report(
-        hparams,
-        manifests,
-        labels,
-        predictions,
-        dev_predictions,
-        encoder_shape=list(shape.values()),
-        **chosen,
-    )
-
-
-def train_updates(brain, datasets):
-    """Train by gradient descent, test the epochs that were best on dev.
-
-    Arguments
-    ---------
-    brain : modules.training.brain.EmotionBrain
-    datasets : dict
-        From `modules.training.experiment.prepare_run`.
-
-    Returns
-    -------
-    predictions, dev_predictions : tuple
-        From `modules.training.brain.EmotionBrain.predict`.
+    Attributes
+    ----------
+    dev, test : modules.training.metrics.Predictions
+        Of the checkpoint that was chosen on dev.
     chosen : dict
-        What results.json says of the choice.
+        What results.json reports of the choice: ``dev_WA`` and others.
     """
-    loader = {"batch_size": brain.hparams.batch_size, "collate_fn": as_is}
-    brain.fit(
-        brain.hparams.epoch_counter,
-        datasets["train"],
-        datasets["dev"],
-        train_loader_kwargs=loader | {"shuffle": True},
-        valid_loader_kwargs=loader,
-    )
-    dev_predictions = brain.predict(datasets["dev"], **loader)
-    predictions = brain.predict(datasets["test"], **loader)
-    chosen = {
-        "best_epoch": brain.chosen["epoch"],
-        "dev_WA": brain.chosen["dev_WA"],
-    }
-    if len(brain.averaged) > 1:
-        chosen |= {
-            "dev_WA": accuracy(dev_predictions),
-            "averaged_epochs": brain.averaged,
-        }
-    return predictions, dev_predictions, chosen
+
+    dev: Predictions
+    test: Predictions
+    chosen: dict[str, Any]
 
 
-def train_linear(hparams, run_opts, head, datasets):
-    """Find the classifier's one minimum; see `modules.training.linear`.
+def begin(run: Run, hparams: dict, run_opts) -> None:
+    """Record the settings of a run, or compare them with the recorded ones.
+
+    Raises
+    ------
+    BadInput
+        If the folder belongs to a run of other settings.
+    """
+    now = plain_values(hparams)
+    now |= {key: run_opts[key] for key in ("precision", "debug")}
+    run.check_same("settings.json", now)
+    run.record("settings.json", now)
+    run.save_folder.mkdir(parents=True, exist_ok=True)
+    logger.info(f"seed: {hparams['seed']}")
+
+
+def read_manifests(hparams: dict) -> dict[str, dict]:
+    """Prepare the corpus and return its manifests.
 
     Returns
     -------
-    predictions, dev_predictions, chosen
-        As `train_updates` returns.
+    manifests : dict
+        "train", "dev" and "test" -> entries by utterance.
     """
-    brain = make_brain(EmotionBrain, {"head": head}, hparams, run_opts)
-    dev_predictions, chosen = hparams["linear_training"]().fit(
-        head, datasets["train"], datasets["dev"]
+    run_on_main(hparams["prepare"])
+    folder = pathlib.Path(hparams["manifest_folder"])
+    manifests = {
+        split: read_manifest(folder / f"{split}.json", hparams["data_folder"])
+        for split in SPLITS
+    }
+    _check_soft_labels(hparams.get("soft_labels"), manifests)
+    return manifests
+
+
+def make_label_encoder(run: Run, manifests: dict) -> CategoricalEncoder:
+    """Return the encoder of the labels, in alphabetical order; save it."""
+    labels = sorted(
+        {e["label"] for split in manifests.values() for e in split.values()}
     )
-    brain.checkpointer.save_checkpoint(
-        meta={"epoch": 0, "dev_WA": chosen["dev_WA"]}
+    label_encoder = CategoricalEncoder()
+    label_encoder.expect_len(len(labels))
+    label_encoder.update_from_iterable(labels)
+    run_on_main(label_encoder.save, args=[str(run.save_folder / LABELS)])
+    return label_encoder
+
+
+def make_datasets(hparams: dict, run_opts, upstream, manifests, label_encoder):
+    """Return the data sets of the upstream: "train", "dev" and "test"."""
+    device = run_opts["device"] or infer_device()
+    progress = not run_opts["noprogressbar"]
+    return upstream.make_datasets(manifests, label_encoder, device, progress)
+
+
+def make_head(run: Run, hparams: dict, upstream, num_classes: int):
+    """Return the untrained head; record its graph.
+
+    Arguments
+    ---------
+    run : Run
+        Gets graph.json: what the trained model is built from later.
+    hparams : dict
+        ``head`` returns it for the sizes of the encoder.
+    upstream : object
+        Such as `modules.features.frozen_upstream.FrozenUpstream`.
+    num_classes : int
+        Number of emotions.
+    """
+    sizes = {
+        "num_hidden_states": upstream.num_hidden_states,
+        "hidden_size": upstream.hidden_size,
+        "num_classes": num_classes,
+    }
+    run.record(
+        "graph.json",
+        {
+            "head": describe(hparams["head"]),
+            "sizes": sizes,
+            "encoder": {
+                "hub": hparams["encoder_hub"],
+                "revision": hparams["encoder_revision"],
+                "precision": hparams.get("encoder_precision", "fp32"),
+                "fine_tuned": upstream.encoder is not None,
+            },
+            "corpus": dataclasses.asdict(hparams["corpus_card"]()),
+        },
     )
-    # One by one: layers side by side are wide.
-    predictions = brain.predict(
-        datasets["test"], batch_size=1, collate_fn=as_is
+    return hparams["head"](**sizes)
+
+
+def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):
+    """Score the test predictions and write what a run leaves behind.
+
+    Returns
+    -------
+    results : dict
+        The contents of results.json.
+    """
+    name = f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
+    weights = head.embedding.layer_weights()
+    results = (
+        {"system": name}
+        | score(*trained.test.pairs(), labels)
+        | {f"n_{split}": len(manifests[split]) for split in manifests}
+        | {key: hparams.get(key) for key in _REPORTED}
+        | trained.chosen
     )
-    return predictions, dev_predictions, chosen
+    if weights is not None:
+        results["layer_weights"] = weights.tolist()
+    device = next(head.parameters()).device
+    seconds = time.monotonic() - started
+    args = [run, results, manifests, labels, head, trained, device, seconds]
+    run_on_main(_write, args=args)
+    return results
+
+
+def _write(run, results, manifests, labels, head, trained, device, seconds):
+    """Write the files of a finished run, results.json last."""
+    folder = run.folder
+    run.save_head(head)
+    for name, split in (("dev_predictions", "dev"), ("predictions", "test")):
+        rows = getattr(trained, split).rows(manifests[split], labels)
+        write_rows(folder / f"{name}.csv", rows)
+    title = f"{results['system']}, test fold {results['test_fold']}"
+    plot_confusion(
+        folder / "confusion.png",
+        results["confusion"],
+        labels,
+        f"{title}\nWA {results['WA']:.1%}   UA {results['UA']:.1%}",
+    )
+    if "layer_weights" in results:
+        path = folder / "layer_weights.png"
+        plot_layer_weights(path, results["layer_weights"], title)
+    write_run_record(run, device, seconds)
+    write_json(folder / "results.json", results)
+
+
+def _check_soft_labels(field, manifests):
+    """Refuse soft labels that the corpus does not have, before encoding."""
+    for entries in manifests.values() if field else []:
+        for entry in entries.values():
+            share = entry.get(field)
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise BadInput(
+                    f"soft_labels: {entry['wav']} has no {field} from 0 to 1 "
+                    "in its manifest: leave soft_labels empty for this corpus"
+                )

@@ -1,16 +1,13 @@
-"""What a run leaves behind: results.json, predictions.csv and pictures."""
+"""Metrics of the field, and predictions as rows and tables."""
 
-import json
-import pathlib
+import dataclasses
 
 import numpy as np
+import torch
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from modules.files import write_rows, write_text
-from modules.plots import plot_confusion
 
-
-def score(truth, prediction, labels):
+def score(truth: list[int], prediction: list[int], labels: list[str]) -> dict:
     """Compute the metrics of the field.
 
     Arguments
@@ -54,74 +51,65 @@ def score(truth, prediction, labels):
     }
 
 
-def accuracy(predictions):
-    """Return the share of right guesses among predictions.
+@dataclasses.dataclass
+class Predictions:
+    """What a model predicts for the utterances of a split.
 
-    Arguments
-    ---------
-    predictions : tuple
-        Utterances (list of str), targets [utterances] and log-probabilities
+    Attributes
+    ----------
+    utterances : list of str
+        In the order of the rows of the others.
+    targets : torch.Tensor
+        Index of the label, [utterances].
+    log_probabilities : torch.Tensor
         [utterances, classes].
     """
-    _, targets, log_probabilities = predictions
-    right = log_probabilities.argmax(dim=1) == targets
-    return right.double().mean().item()
 
+    utterances: list[str]
+    targets: torch.Tensor
+    log_probabilities: torch.Tensor
 
-def prediction_rows(predictions, manifest, labels):
-    """Return one row per utterance of predictions.csv.
+    def pairs(self) -> tuple[list[int], list[int]]:
+        """Return true and predicted labels, for `score`."""
+        predicted = self.log_probabilities.argmax(dim=1)
+        return self.targets.tolist(), predicted.tolist()
 
-    Arguments
-    ---------
-    predictions : tuple
-        Utterances (list of str), targets [utterances] and log-probabilities
-        [utterances, classes].
-    manifest : dict
-        Entries by utterance.
-    labels : list of str
-        Names of the classes.
+    def accuracy(self) -> float:
+        """Return the share of utterances whose label is predicted."""
+        predicted = self.log_probabilities.argmax(dim=1)
+        return (predicted == self.targets).double().mean().item()
 
-    Returns
-    -------
-    rows : list of dict
-        utterance, speaker, truth, prediction and one probability per class.
-    """
-    utterances, targets, log_probabilities = predictions
-    return [
-        {
-            "utterance": utterance,
-            "speaker": manifest[utterance]["speaker"],
-            "truth": labels[target],
-            "prediction": labels[guess],
-        }
-        # Significant digits: the logarithm of a small one is asked for.
-        | {label: f"{p:.6g}" for label, p in zip(labels, chances)}
-        for utterance, target, guess, chances in zip(
-            utterances,
-            targets.tolist(),
-            log_probabilities.argmax(dim=1).tolist(),
-            log_probabilities.exp().tolist(),
-        )
-    ]
+    def rows(self, manifest: dict, labels: list[str]) -> list[dict]:
+        """Return the rows of predictions.csv.
 
+        Arguments
+        ---------
+        manifest : dict
+            Entries by utterance.
+        labels : list of str
+            Names of the classes.
 
-def write_results(output_folder, results, rows):
-    """Write predictions.csv, confusion.png and, last, results.json.
-
-    Arguments
-    ---------
-    output_folder : str
-        Where to.
-    results : dict
-        From `score`, and what else describes the run.
-    rows : list of dict
-        One per utterance: utterance, speaker, truth, prediction and one
-        probability per class.
-    """
-    folder = pathlib.Path(output_folder)
-    write_rows(folder / "predictions.csv", rows)
-    plot_confusion(folder / "confusion.png", results)
-    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+        Returns
+        -------
+        rows : list of dict
+            utterance, speaker, truth, prediction and one probability per
+            class.
+        """
+        return [
+            {
+                "utterance": utterance,
+                "speaker": manifest[utterance]["speaker"],
+                "truth": labels[target],
+                "prediction": labels[predicted],
+            }
+            # Significant digits, so that small probabilities keep theirs.
+            | {k: f"{p:.6g}" for k, p in zip(labels, probabilities)}
+            for utterance, target, predicted, probabilities in zip(
+                self.utterances,
+                *self.pairs(),
+                self.log_probabilities.exp().tolist(),
+            )
+        ]
 
 
 def format_results(results):

@@ -1,181 +1,267 @@
-"""What is exported: finished runs of train.py, as they lie on disk."""
+"""A run: one fold and one seed of a system, in a folder of its own.
 
-import inspect
+`Run` writes what a run leaves behind and reads it again. Export, report,
+refitting and late fusion use nothing of a run but this record.
+"""
+
+import csv
+import functools
+import hashlib
 import json
 import pathlib
 import re
+from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import if_main_process
 
 from modules.errors import BadInput
-from modules.inference.speechbrain_interface import LABELS
-from modules.models.head import EmotionHead
-from modules.training.brain import (
-    WholeCheckpointer,
-    best_checkpoints,
-    mean_weights,
-)
+from modules.files import read_json, whole_file, write_json
+from modules.manifest import read_manifest
+from modules.models.graph import build
+
+LABELS = "label_encoder.txt"
+SPLITS = ("train", "dev", "test")
+# Keys of places: a run may go on although its files have moved.
+_PLACES = ("_folder", "_file", "_log")
 
 
 class Run:
-    """A finished run of train.py, as it lies on disk.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Its output folder, or a folder that holds one run and no other.
-
-    Attributes
-    ----------
-    settings, results : dict
-        From settings.json and results.json.
-    encoder_digest : str
-        Of the encoder it was trained on.
-    corpus : str
-        A key of `modules.inference.model_card.CORPORA`.
-    labels : list of str
-        In the order of the classes.
-    weights : dict
-        Of the head, from the checkpoint that was tested.
-
-    Raises
-    ------
-    BadInput
-        If it is no finished run of train.py.
-    """
-
-    def __init__(self, folder):
-        self.folder = _find_run(folder)
-        self.settings = _read_json(self.folder / "settings.json")
-        self.results = _read_json(self.folder / "results.json")
-        if (self.folder / "encoder").is_dir():
-            raise BadInput(
-                f"{self.folder} is a fine-tuning: train a head on its encoder "
-                f"with --encoder_hub {self.folder / 'encoder'} and export that"
-            )
-        inputs = _read_json(self.folder / "inputs.json")
-        self.encoder_digest = inputs["encoder"]
-        self.corpus = _find_corpus(self.folder, self.settings)
-        save_folder = self.folder / "save"
-        self.weights = _read_weights(
-            save_folder, self.settings.get("average_checkpoints", 1)
-        )
-        encoder = CategoricalEncoder()
-        encoder.load(save_folder / LABELS)
-        self.labels = [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
-
-    def head_arguments(self):
-        """Return the arguments that make this run's head."""
-        known = inspect.signature(EmotionHead).parameters
-        layers, width = self.results["encoder_shape"]
-        return {
-            "layers": layers,
-            "width": width,
-            "classes": len(self.labels),
-        } | {key: self.settings[key] for key in known if key in self.settings}
-
-    def kind(self):
-        """Return what the folds of one system have in common."""
-        return self.labels, self.head_arguments(), self.encoder_digest
-
-
-def _find_run(folder):
-    """Return the only run in a folder."""
-    folder = pathlib.Path(folder)
-    if (folder / "results.json").is_file():
-        return folder
-    runs = sorted(path.parent for path in folder.glob("*/results.json"))
-    if not runs:
-        raise BadInput(
-            f"{folder} holds no finished run (no results.json): train it with "
-            "train.py first"
-        )
-    if len(runs) > 1:
-        raise BadInput(
-            f"{folder} holds {len(runs)} runs: choose one of "
-            f"{', '.join(map(str, runs))}"
-        )
-    return runs[0]
-
-
-def _find_corpus(folder, settings):
-    """Return what a run was trained on, a key of `modules.inference.model_card.CORPORA`."""
-    data_folder = pathlib.Path(settings.get("data_folder") or ".")
-    if (data_folder / "SYNTHETIC.txt").is_file():
-        # The demo's lies in IEMOCAP's layout, and is not IEMOCAP.
-        return "synthetic"
-    hparams = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
-    prepared = re.search(r"data_prep\.(\w+)_prepare", hparams)
-    return prepared[1] if prepared else "csv"
-
-
-def _read_weights(save_folder, average):
-    """Return the head's weights that were tested, a mean of checkpoints."""
-    best = []
-    if save_folder.is_dir():
-        best = best_checkpoints(WholeCheckpointer(save_folder), average)
-    if not best or any("head" not in found.paramfiles for found in best):
-        raise BadInput(
-            f"{save_folder} holds no checkpoint of a head: give the output "
-            "folder of a run of train.py"
-        )
-    return mean_weights(best, "head")
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise BadInput(
-            f"{path} cannot be read: give the output folder of a finished run "
-            "of train.py"
-        ) from problem
-
-
-def read_runs(folder, folds=None):
-    """Return the runs to export: one, or the same system on several folds.
+    """The folder of a run.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        Output folder of one of them.
-    folds : list of int
-        Test folds; the other folders are found by their name, fold_N.
+        Output folder of train.py; need not exist before `begin`.
+
+    Example
+    -------
+    >>> Run("results/none").is_finished
+    False
+    """
+
+    def __init__(self, folder: str | pathlib.Path):
+        self.folder = pathlib.Path(folder)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the results are there."""
+        return (self.folder / "results.json").is_file()
+
+    @property
+    def save_folder(self) -> pathlib.Path:
+        """Folder of the checkpoints and the labels."""
+        return self.folder / "save"
+
+    # ---- while the run is trained
+
+    def check_same(self, name: str, now: dict[str, Any]) -> None:
+        """Compare values with those that the run began with.
+
+        Raises
+        ------
+        BadInput
+            If the folder belongs to a run of other values.
+        """
+        path = self.folder / name
+        if not path.exists():
+            return
+        before = self._read(name)
+        differing = [
+            f"{key} {before.get(key)} instead of {now.get(key)}"
+            for key in sorted(set(before) | set(now))
+            if before.get(key) != now.get(key) and not key.endswith(_PLACES)
+        ]
+        if differing:
+            raise BadInput(
+                f"{self.folder} contains a run with {'; '.join(differing)}: "
+                "choose another --output_folder, or delete this one"
+            )
+
+    def record(self, name: str, values: dict[str, Any]) -> None:
+        """Write values once, for `check_same` and for readers."""
+        if if_main_process() and not (self.folder / name).exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / name, values)
+
+    def record_inputs(self, manifests: dict, encoder_digest: str) -> None:
+        """Compare recordings and encoder with those of before; record them.
+
+        Raises
+        ------
+        BadInput
+            If a checkpoint would go on with other recordings or another
+            encoder.
+        """
+        recordings = [
+            [split, utterance, entry["sha256"], entry["label"]]
+            for split, entries in manifests.items()
+            for utterance, entry in entries.items()
+        ]
+        text = json.dumps(recordings).encode()
+        inputs = {
+            "recordings": hashlib.sha256(text).hexdigest(),
+            "encoder": encoder_digest,
+        }
+        self.check_same("inputs.json", inputs)
+        self.record("inputs.json", inputs)
+
+    def save_head(self, head) -> None:
+        """Write the weights that are tested."""
+        weights = {k: v.contiguous() for k, v in head.state_dict().items()}
+        with whole_file(self.folder / "head.safetensors") as partial:
+            save_file(weights, partial)
+
+    # ---- when it is finished
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The plain values of its hyperparameters."""
+        return self._read("settings.json")
+
+    @functools.cached_property
+    def results(self) -> dict[str, Any]:
+        """What results.json contains."""
+        return self._read("results.json")
+
+    @functools.cached_property
+    def graph(self) -> dict[str, Any]:
+        """The object graph that was trained: ``head``, ``sizes``, ``corpus``.
+
+        Raises
+        ------
+        BadInput
+            If the run was trained before graphs were recorded.
+        """
+        if not (self.folder / "graph.json").exists():
+            raise BadInput(
+                f"{self.folder} has no graph.json: an earlier version of this "
+                "recipe trained it; train it again"
+            )
+        return self._read("graph.json")
+
+    @property
+    def encoder_digest(self) -> str:
+        """Identifies the encoder that the head was trained on."""
+        return self._read("inputs.json")["encoder"]
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """Names of the classes, in the order of their indices."""
+        encoder = CategoricalEncoder()
+        encoder.load(self.save_folder / LABELS)
+        return [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
+
+    def weights(self) -> dict:
+        """Return the weights of the head that was tested.
+
+        Raises
+        ------
+        BadInput
+            If they are missing or damaged.
+        """
+        path = self.folder / "head.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as problem:
+            raise BadInput(
+                f"{path} is missing or damaged: delete {self.folder} and train "
+                "the run again"
+            ) from problem
+
+    def make_head(self):
+        """Return the head that was tested, built from the record."""
+        head = build(self.graph["head"])(**self.graph["sizes"])
+        head.load_state_dict(self.weights())
+        return head.eval()
+
+    def manifest(self, split: str) -> dict[str, dict]:
+        """Return the entries of "train", "dev" or "test", paths filled in."""
+        root = self.settings.get("data_folder")
+        path = self.folder / "manifests" / f"{split}.json"
+        return read_manifest(path, root)
+
+    def predictions(self, name: str = "predictions.csv") -> list[dict]:
+        """Return the rows of a file of predictions."""
+        path = self.folder / name
+        try:
+            with open(path, encoding="utf-8", newline="") as lines:
+                return list(csv.DictReader(lines))
+        except (OSError, UnicodeDecodeError, csv.Error) as problem:
+            raise BadInput(f"{path} is missing or damaged") from problem
+
+    def _read(self, name):
+        """Read a JSON file that holds a mapping."""
+        path = self.folder / name
+        try:
+            values = read_json(path)
+        except (OSError, ValueError, RecursionError) as problem:
+            raise BadInput(
+                f"{path} is missing or damaged: give the output folder of a "
+                "finished run of train.py"
+            ) from problem
+        if not isinstance(values, dict):
+            raise BadInput(
+                f"{path} is damaged (not a mapping): delete {self.folder} and "
+                "train the run again"
+            )
+        return values
+
+
+def find_run(folder: str | pathlib.Path) -> Run:
+    """Return the only finished run in a folder or its direct subfolders.
 
     Raises
     ------
     BadInput
-        If one is missing, or if they differ in more than the fold.
+        If there is none, or more than one.
+    """
+    run = Run(folder)
+    if run.is_finished:
+        return run
+    found = sorted(path.parent for path in run.folder.glob("*/results.json"))
+    if not found:
+        raise BadInput(
+            f"{folder} contains no finished run (no results.json): train it "
+            "with train.py first"
+        )
+    if len(found) > 1:
+        raise BadInput(
+            f"{folder} contains {len(found)} runs: choose one of "
+            f"{', '.join(map(str, found))}"
+        )
+    return Run(found[0])
+
+
+def find_runs(folder: str | pathlib.Path, folds: list[int] | None) -> list[Run]:
+    """Return the runs of several folds of one system, or the only run.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Output folder of cross_validate.py, which contains ``fold_1`` and
+        others; or the folder of one of these folds or runs.
+    folds : list of int
+        Test folds; None or empty: the folder is that of a single run.
+
+    Raises
+    ------
+    BadInput
+        If a run is missing.
     """
     if not folds:
-        return [Run(folder)]
+        return [find_run(folder)]
     folder = pathlib.Path(folder)
     # The last part that names a fold: fold_1 in results/fold_1/seed_1.
-    place = [
-        i for i, p in enumerate(folder.parts) if re.fullmatch(r"fold_\d+", p)
-    ]
-    if not place:
-        raise BadInput(
-            f"--folds needs a folder that is named after its fold, such as "
-            f"results/.../fold_1: {folder} is not"
-        )
+    parts = list(folder.parts)
+    places = [i for i, p in enumerate(parts) if re.fullmatch(r"fold_\d+", p)]
+    if not places:
+        parts.append("fold_0")
+        places = [len(parts) - 1]
     runs = []
     for fold in dict.fromkeys(folds):
-        parts = list(folder.parts)
-        parts[place[-1]] = f"fold_{fold}"
-        runs.append(Run(pathlib.Path(*parts)))
-    first = runs[0]
-    for run in runs[1:]:
-        for key in ("encoder_hub", "encoder_revision"):
-            if run.settings.get(key) != first.settings.get(key):
-                raise BadInput(
-                    f"{run.folder} has {key} {run.settings.get(key)} and "
-                    f"{first.folder} {first.settings.get(key)}: only folds of "
-                    "one system go together"
-                )
-        if run.kind() != first.kind():
-            raise BadInput(
-                f"{run.folder} and {first.folder} differ in their classes, "
-                "heads or encoders: only folds of one system go together"
-            )
+        parts[places[-1]] = f"fold_{fold}"
+        runs.append(find_run(pathlib.Path(*parts)))
     return runs

@@ -2,15 +2,13 @@
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
-import time
 
 import torch
 
-from modules.files import write_text
+from modules.files import write_json
 
 _PACKAGES = ("speechbrain", "torch", "transformers", "numpy", "scikit-learn")
 
@@ -50,32 +48,24 @@ def versions():
     }
 
 
-def write_run_record(hparams, device, started):
+def write_run_record(run, device, seconds):
     """Write run.json: seconds, machine, versions, digests of the manifests.
 
     Arguments
     ---------
-    hparams : dict
-        From `modules.training.experiment.load_experiment`.
+    run : modules.training.run.Run
     device : str or torch.device
-        Where was computed.
-    started : float
-        `time.monotonic()` when this process began; what an interrupted run
-        did before is not in ``seconds``.
+        Device of the training.
+    seconds : float
+        Of this process; what an interrupted process spent is not included.
     """
-    manifests = pathlib.Path(hparams["manifest_folder"])
     record = {
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
         "machine": machine(device),
         "versions": versions(),
         "manifests": {
-            split: hashlib.sha256(
-                (manifests / f"{split}.json").read_bytes()
-            ).hexdigest()
-            for split in ("train", "dev", "test")
+            path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((run.folder / "manifests").glob("*.json"))
         },
     }
-    write_text(
-        pathlib.Path(hparams["output_folder"]) / "run.json",
-        json.dumps(record, indent=2) + "\n",
-    )
+    write_json(run.folder / "run.json", record)

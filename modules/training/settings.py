@@ -1,187 +1,141 @@
-"""The settings of a run: checked before any work starts."""
+"""What the plain values of a hyperparameter file may be."""
+
+import math
+from collections.abc import Callable
+from typing import Any
 
 from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.fbank import FBANK
-from modules.models.head import LAYER_POOLINGS, check_pooling
 from modules.models.upstream import upstream_names
 
-# Keys that came later, and what runs without them did.
-ADDED = {"average_checkpoints": 1}
+# No setting of this recipe needs more; memory and time would.
+_MOST = 10**6
 
 
-def is_fine_tuning(hparams):
-    """Tell whether the encoder is trained too: its features are not kept."""
-    return "cache" not in hparams
+def whole(low: int, high: int = _MOST) -> tuple[Callable, str]:
+    """Return the check of a whole number and its description."""
+
+    def check(value):
+        return type(value) is int and low <= value <= high
+
+    return check, f"a whole number from {low} to {high}"
 
 
-def is_linear(hparams):
-    """Tell whether a classifier is all that is trained."""
-    return "linear_training" in hparams
+def number(low: float, high: float = 1e9) -> tuple[Callable, str]:
+    """Return the check of a number in (low, high]."""
+
+    def check(value):
+        fine = isinstance(value, int | float) and not isinstance(value, bool)
+        return fine and math.isfinite(value) and low < value <= high
+
+    return check, f"a number above {low:g}, at most {high:g}"
 
 
-def check_settings(hparams):
+def share() -> tuple[Callable, str]:
+    """Return the check of a number in [0, 1)."""
+
+    def check(value):
+        fine = isinstance(value, int | float) and not isinstance(value, bool)
+        return fine and 0 <= value < 1
+
+    return check, "a number from 0 to below 1"
+
+
+def one_of(*names: str) -> tuple[Callable, str]:
+    """Return the check of a choice."""
+    return lambda value: value in names, f"one of {', '.join(names)}"
+
+
+def text() -> tuple[Callable, str]:
+    """Return the check of a text that is not empty."""
+    return lambda value: isinstance(value, str) and value != "", "a text"
+
+
+def boolean() -> tuple[Callable, str]:
+    """Return the check of true or false."""
+    return lambda value: isinstance(value, bool), "true or false"
+
+
+def or_null(kind: tuple[Callable, str]) -> tuple[Callable, str]:
+    """Return the check of a kind that may be null."""
+    check, words = kind
+    return lambda value: value is None or check(value), f"{words}, or null"
+
+
+CHECKS = {
+    "seed": whole(0, 2**31 - 1),
+    "number_of_folds": whole(1, 1000),
+    "test_fold": whole(1, 1000),
+    "dev_split": one_of("random", "speaker"),
+    "encoder_hub": text(),
+    "encoder_revision": or_null(text()),
+    "encoder_precision": one_of("auto", *PRECISIONS),
+    "encode_seconds": or_null(number(0, 1e5)),
+    "cache_format": one_of("float16", "bfloat16", "float32", "int8"),
+    "cache_device": or_null(text()),
+    "normalize_layers": boolean(),
+    "projection_size": whole(1, 10**5),
+    "attention_heads": whole(1, 10**4),
+    "ecapa_channels": (
+        lambda value: type(value) is int
+        and 8 <= value <= 10**4
+        and not value % 8,
+        "a multiple of 8, at most 10000",
+    ),
+    "channel_dropout": share(),
+    "correlated_layer": or_null(whole(0, 1000)),
+    "number_of_epochs": whole(1),
+    "batch_size": whole(1),
+    "lr": number(0),
+    "encoder_lr": number(0),
+    "max_grad_norm": number(0),
+    "average_checkpoints": whole(1),
+    "label_smoothing": share(),
+    "soft_labels": or_null(text()),
+    "train_on_dev": boolean(),
+    "C": or_null(number(0, 1e12)),
+    "layers_used": one_of("last", "all"),
+    "layerdrop": share(),
+    "mask_time": share(),
+    "mask_channels": share(),
+    "gradient_checkpointing": boolean(),
+    "whisper_window": or_null(whole(1, 30)),
+}
+
+
+def check_settings(values: dict[str, Any]) -> None:
     """Refuse settings out of range, before any work starts.
+
+    Arguments
+    ---------
+    values : dict
+        Plain values of a hyperparameter file; other keys are left alone.
 
     Raises
     ------
     BadInput
         Naming the key and what it may be.
     """
-    check_pooling(hparams["pooling"])
-    folds = list(range(1, hparams["number_of_folds"] + 1))
-    if hparams["test_fold"] not in folds:
+    for key, (check, words) in CHECKS.items():
+        if key in values and not check(values[key]):
+            raise BadInput(f"{key} must be {words}, not {values[key]}")
+    folds, fold = values.get("number_of_folds"), values.get("test_fold", 1)
+    if folds is not None and fold > folds:
         raise BadInput(
-            f"test_fold {hparams['test_fold']} does not exist: choose one of "
-            f"{', '.join(map(str, folds))}"
+            f"test_fold {fold} does not exist: choose one of 1 to {folds}"
         )
-    if hparams["encoder_precision"] not in ("auto", *PRECISIONS):
+    epochs = values.get("number_of_epochs")
+    averaged = values.get("average_checkpoints", 1)
+    if epochs is not None and averaged > epochs:
         raise BadInput(
-            f"encoder_precision '{hparams['encoder_precision']}' is unknown: "
-            f"choose one of auto, {', '.join(PRECISIONS)}"
+            f"average_checkpoints {averaged} needs as many epochs and "
+            f"number_of_epochs is {epochs}: train longer or average fewer"
         )
-    if not isinstance(hparams["seed"], int):
-        raise BadInput(f"seed must be an integer, not {hparams['seed']}")
-    _check_head(hparams)
-    if is_linear(hparams):
-        _check_linear(hparams)
-    else:
-        _check_updates(hparams)
-    if is_fine_tuning(hparams):
-        _check_fine_tuning(hparams)
-
-
-def _check_head(hparams):
-    """Refuse what no head can be made of."""
-    layer_pooling = hparams.get("layer_pooling", "sum")
-    if layer_pooling not in LAYER_POOLINGS:
-        raise BadInput(
-            f"layer_pooling '{layer_pooling}' is unknown: choose one of "
-            f"{', '.join(LAYER_POOLINGS)}"
-        )
-    if not isinstance(hparams["normalize_layers"], bool):
-        raise BadInput("normalize_layers must be true or false")
-    channels = hparams.get("ecapa_channels", 8)
-    if not isinstance(channels, int) or channels < 1 or channels % 8:
-        raise BadInput(
-            f"ecapa_channels must be a positive multiple of 8, not {channels}"
-        )
-    _check_shares(hparams, "channel_dropout", "label_smoothing")
-
-
-def _check_shares(hparams, *keys):
-    """Refuse what is no share of the whole."""
-    for key in keys:
-        value = hparams.get(key, 0)
-        if not isinstance(value, int | float) or not 0 <= value < 1:
-            raise BadInput(f"{key} must be a number in [0, 1), not {value}")
-
-
-def _check_rates(hparams, *keys):
-    """Refuse what is no learning rate."""
-    for key in keys:
-        value = hparams[key]
-        if not isinstance(value, float) or not value > 0:
-            raise BadInput(f"{key} must be a positive number, not {value}")
-
-
-def _check_linear(hparams):
-    """Refuse a head that has more to train than a classifier."""
-    needed = {"projection_size": None, "standardize": True}
-    for key, value in needed.items():
-        if hparams[key] is not value:
+    if "encoder_hub" in values:
+        names = upstream_names(values["encoder_hub"])
+        if "encoder_lr" in values and (len(names) > 1 or names == [FBANK]):
             raise BadInput(
-                f"{key} {hparams[key]}: this file trains a classifier and "
-                "nothing else; projections and attention are trained by "
-                "hparams/corr_*.yaml"
+                f"encoder_hub {values['encoder_hub']} cannot be fine-tuned: "
+                "give one pretrained encoder"
             )
-    if hparams["pooling"] in ("attentive_corr", "ecapa_tdnn"):
-        raise BadInput(
-            f"pooling {hparams['pooling']} has weights of its own, and this "
-            "file trains a classifier and nothing else: take "
-            "hparams/corr_*.yaml"
-        )
-    layer = hparams.get("correlated_layer")
-    if layer is not None and (not isinstance(layer, int) or layer < 1):
-        raise BadInput(
-            "correlated_layer must be the number of a layer, counted from 1, "
-            f"or null for the middle one, not {layer}"
-        )
-    for key in ("train_on_dev", "choose_moments"):
-        if not isinstance(hparams.get(key, False), bool):
-            raise BadInput(f"{key} must be true or false")
-
-
-def _check_updates(hparams):
-    """Refuse what gradient descent cannot go by."""
-    for key in (
-        "attention_heads",
-        "projection_size",
-        "number_of_epochs",
-        "batch_size",
-        "average_checkpoints",
-    ):
-        value = hparams[key]
-        if not isinstance(value, int) or value < 1:
-            raise BadInput(f"{key} must be a positive integer, not {value}")
-    if hparams["average_checkpoints"] > hparams["number_of_epochs"]:
-        raise BadInput(
-            f"average_checkpoints {hparams['average_checkpoints']} needs as "
-            f"many epochs and number_of_epochs is "
-            f"{hparams['number_of_epochs']}: train longer or average fewer"
-        )
-    _check_rates(hparams, "lr")
-
-
-def _check_fine_tuning(hparams):
-    """Refuse what only fine-tuning has."""
-    if hparams["layers_used"] not in ("last", "all"):
-        raise BadInput(
-            f"layers_used '{hparams['layers_used']}' is unknown: choose last "
-            "or all"
-        )
-    if not isinstance(hparams["gradient_checkpointing"], bool):
-        raise BadInput("gradient_checkpointing must be true or false")
-    window = hparams["whisper_window"]
-    if window is not None and (not isinstance(window, int) or window < 1):
-        raise BadInput(
-            f"whisper_window must be a whole number of seconds or null, not "
-            f"{window}"
-        )
-    _check_shares(hparams, "layerdrop", "mask_time", "mask_channels")
-    _check_rates(hparams, "encoder_lr")
-    names = upstream_names(hparams["encoder_hub"])
-    if len(names) > 1 or names == [FBANK]:
-        raise BadInput(
-            f"encoder_hub {hparams['encoder_hub']} cannot be fine-tuned: give "
-            "one pretrained encoder"
-        )
-
-
-def check_soft_labels(field, manifests):
-    """Refuse soft labels that the corpus does not have, before encoding.
-
-    Raises
-    ------
-    BadInput
-        Naming a recording.
-    """
-    for entries in manifests.values() if field else []:
-        for entry in entries.values():
-            share = entry.get(field)
-            if not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise BadInput(
-                    f"soft_labels: {field} is not known of {entry['wav']}, or "
-                    "is no share of 0 to 1: leave soft_labels empty for this "
-                    "corpus"
-                )
-
-
-def settings(hparams):
-    """Return the plain values among the hyperparameters."""
-    return {
-        key: value
-        for key, value in hparams.items()
-        if isinstance(value, str | int | float | None)
-        and key not in ("hparams_file", "overrides", "__set_seed")
-    }

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 from synthetic_corpora import write_wav
 
-from data_prep.csv_prepare import deal_speakers, prepare_csv, read_csv
+from data_prep.corpora import prepare
+from data_prep.csv_prepare import deal_speakers, read
 from modules.errors import BadInput
 
 ROWS = [
@@ -59,7 +60,7 @@ def test_folds_of_whole_speakers(sizes, number, shuffle):
 
 
 def test_read(tmp_path):
-    utterances = read_csv(write_list(tmp_path), tmp_path, 3)
+    utterances = read(tmp_path, write_list(tmp_path), 3)
     assert [u.id for u in utterances] == ["a_1", "a_2", "b_1", "b_2", "c_1"]
     assert [u.wav for u in utterances] == [row[0] for row in ROWS]
     assert [u.label for u in utterances] == [row[1] for row in ROWS]
@@ -80,8 +81,8 @@ def test_read(tmp_path):
     ],
 )
 def test_other_ways_to_write_it(tmp_path, options):
-    expected = read_csv(write_list(tmp_path), tmp_path, 3)
-    assert read_csv(write_list(tmp_path, **options), tmp_path, 3) == expected
+    expected = read(tmp_path, write_list(tmp_path), 3)
+    assert read(tmp_path, write_list(tmp_path, **options), 3) == expected
 
 
 def test_given_folds_and_other_columns(tmp_path):
@@ -90,7 +91,7 @@ def test_given_folds_and_other_columns(tmp_path):
         for row in ROWS
     ]
     path = write_list(tmp_path, rows, "path,label,speaker,fold,duration,remark")
-    utterances = read_csv(path, tmp_path, 5)
+    utterances = read(tmp_path, path, 5)
     assert [u.fold for u in utterances] == [1, 1, 2, 2, 3]
     # "duration" has a meaning of its own in a manifest.
     assert utterances[0].extra == {"csv_duration": "3", "remark": "{x}, y"}
@@ -104,7 +105,7 @@ def test_ids_are_unique(tmp_path):
         (f"{tmp_path}/c/d.wav", "x", "4"),
     ]
     for order in (rows, rows[::-1]):
-        utterances = read_csv(write_list(tmp_path, order), tmp_path, 2)
+        utterances = read(tmp_path, write_list(tmp_path, order), 2)
         assert {u.id: u.wav for u in utterances} == {
             "a_b": "a/b.flac",
             "a_b_2": "a/b.wav",
@@ -115,15 +116,16 @@ def test_ids_are_unique(tmp_path):
 
 @pytest.mark.parametrize("given_folder", [True, False, None])
 def test_prepare(tmp_path, given_folder):
-    for row in ROWS:
-        write_wav(tmp_path / row[0])
-    outside = write_wav(tmp_path.parent / f"{tmp_path.name}_x.wav")
+    for seed, row in enumerate(ROWS):
+        write_wav(tmp_path / row[0], seed=seed)
+    outside = write_wav(tmp_path.parent / f"{tmp_path.name}_x.wav", seed=9)
     rows = [*ROWS, (str(outside), "calm", "cid")]
     random.Random(1).shuffle(rows)
     data_folder = {True: tmp_path, False: "", None: None}[given_folder]
-    paths = prepare_csv(
-        write_list(tmp_path, rows),
+    paths = prepare(
+        "csv",
         data_folder,
+        write_list(tmp_path, rows),
         tmp_path / "manifests",
         test_fold=3,
         number_of_folds=3,
@@ -170,7 +172,7 @@ def change(number, *row):
 )
 def test_slips(tmp_path, options, sentence):
     with pytest.raises(BadInput, match=sentence):
-        read_csv(write_list(tmp_path, **options), tmp_path, 3)
+        read(tmp_path, write_list(tmp_path, **options), 3)
 
 
 @pytest.mark.parametrize(
@@ -185,24 +187,31 @@ def test_wrong_folds(tmp_path, folds, sentence):
     rows = [(*row, fold) for row, fold in zip(ROWS, folds.split())]
     path = write_list(tmp_path, rows, "path,label,speaker,fold")
     with pytest.raises(BadInput, match=sentence):
-        read_csv(path, tmp_path, 3)
+        read(tmp_path, path, 3)
 
 
 def test_an_empty_fold_cell(tmp_path):
     rows = [(*row, "") for row in ROWS]
     path = write_list(tmp_path, rows, "path,label,speaker,fold")
     with pytest.raises(BadInput, match="line 2, .* column fold: fill it in"):
-        read_csv(path, tmp_path, 3)
+        read(tmp_path, path, 3)
 
 
 def test_wrong_places(tmp_path):
     with pytest.raises(BadInput, match="no.csv cannot be read"):
-        read_csv(tmp_path / "no.csv", None, 3)
+        read(None, tmp_path / "no.csv", 3)
     with pytest.raises(BadInput, match="csv_file is not set"):
-        read_csv("", tmp_path, 3)
+        read(tmp_path, "", 3)
     with pytest.raises(BadInput, match="nowhere does not exist"):
-        read_csv(write_list(tmp_path), tmp_path / "nowhere", 3)
+        read(tmp_path / "nowhere", write_list(tmp_path), 3)
     with pytest.raises(BadInput, match="number_of_folds is 1"):
-        read_csv(write_list(tmp_path), tmp_path, 1)
+        read(tmp_path, write_list(tmp_path), 1)
     with pytest.raises(BadInput, match=f"no such audio file: {tmp_path}/a/1.w"):
-        prepare_csv(write_list(tmp_path), None, tmp_path, 1, number_of_folds=3)
+        prepare(
+            "csv",
+            None,
+            write_list(tmp_path),
+            tmp_path,
+            1,
+            number_of_folds=3,
+        )

@@ -7,7 +7,8 @@ import pathlib
 import pytest
 from synthetic_corpora import write_emodb, write_wav
 
-from data_prep.emodb_prepare import prepare_emodb, read_emodb
+from data_prep.corpora import prepare
+from data_prep.emodb_prepare import read
 from modules.errors import BadInput
 
 EMODB = pathlib.Path(__file__).parents[3] / "shared" / "data" / "emodb"
@@ -32,7 +33,7 @@ def speakers_of_folds(utterances):
 
 @needs_emodb
 def test_the_real_corpus(tmp_path):
-    utterances = read_emodb(EMODB)
+    utterances = read(EMODB)
     assert len(utterances) == 535
     assert collections.Counter(u.label for u in utterances) == {
         "anger": 127,
@@ -47,7 +48,7 @@ def test_the_real_corpus(tmp_path):
     assert all("recognised" in u.extra for u in utterances)
     assert utterances[0].extra["recognised"] == 0.9
     assert utterances[0].extra["naturalness"] == 0.75
-    paths = prepare_emodb(EMODB, tmp_path, test_fold=1)
+    paths = prepare("emodb", EMODB, None, tmp_path, test_fold=1)
     data = {n: json.loads(p.read_text()) for n, p in paths.items()}
     assert sum(map(len, data.values())) == 535
     assert {e["speaker"] for e in data["test"].values()} == {"03", "12"}
@@ -56,7 +57,7 @@ def test_the_real_corpus(tmp_path):
 
 
 def test_a_small_corpus(tmp_path):
-    utterances = read_emodb(write_emodb(tmp_path))
+    utterances = read(write_emodb(tmp_path))
     assert len(utterances) == 70
     assert speakers_of_folds(utterances) == FOLDS
     first = utterances[0]
@@ -71,18 +72,21 @@ def test_a_small_corpus(tmp_path):
     }
     genders = {u.speaker for u in utterances if u.extra["gender"] == "female"}
     assert genders == {"08", "09", "13", "14", "16"}
-    assert len(prepare_emodb(tmp_path, tmp_path / "m", 5, "speaker", 3)) == 3
+    assert (
+        len(prepare("emodb", tmp_path, None, tmp_path / "m", 5, "speaker", 3))
+        == 3
+    )
 
 
 def test_the_wav_folder_itself(tmp_path):
-    above = read_emodb(write_emodb(tmp_path))
-    below = read_emodb(tmp_path / "wav")
+    above = read(write_emodb(tmp_path))
+    below = read(tmp_path / "wav")
     assert below[0].wav == "03a01Aa.wav"
     assert [u.extra for u in below] == [u.extra for u in above]
 
 
 def test_without_listeners(tmp_path):
-    utterances = read_emodb(write_emodb(tmp_path, listeners=False))
+    utterances = read(write_emodb(tmp_path, listeners=False))
     assert "recognised" not in utterances[0].extra
 
 
@@ -92,16 +96,16 @@ def test_other_files(tmp_path, caplog):
     write_wav(tmp_path / "wav" / "trial.wav")
     for path in (tmp_path / "wav").glob("09*.wav"):
         path.unlink()
-    assert len(read_emodb(tmp_path)) == 63
+    assert len(read(tmp_path)) == 63
     assert "not named like EmoDB's and are left out: trial.wav" in caplog.text
     assert "holds nothing of 09" in caplog.text
 
 
 def test_not_emodb(tmp_path):
     with pytest.raises(BadInput, match="nowhere does not exist"):
-        read_emodb(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="is empty"):
-        read_emodb(tmp_path)
+        read(tmp_path)
     write_wav(tmp_path / "wav" / "x.wav")
     with pytest.raises(BadInput, match="is not EmoDB, .*: set data_folder"):
-        read_emodb(tmp_path)
+        read(tmp_path)

@@ -13,8 +13,9 @@ from synthetic_corpora import (
     write_iemocap,
 )
 
-from data_prep.iemocap_prepare import _agreement, prepare_iemocap, read_iemocap
-from data_prep.manifest import Utterance
+from data_prep.corpora import prepare
+from data_prep.corpus import Utterance
+from data_prep.iemocap_prepare import _agreement, read
 from modules.errors import BadInput
 
 
@@ -36,7 +37,7 @@ def labels(tree, session=2, dialogue="Ses02F_impro05a"):
 def test_the_protocols_counts(tmp_path_factory):
     tree = write_full_iemocap(tmp_path_factory.mktemp("full"))
     counts = collections.defaultdict(dict)
-    utterances = read_iemocap(tree)
+    utterances = read(tree)
     for u in utterances:
         counts[u.fold][u.label] = counts[u.fold].get(u.label, 0) + 1
     assert counts == COUNTS
@@ -45,13 +46,13 @@ def test_the_protocols_counts(tmp_path_factory):
     ]
     assert len(utterances) == 5531
 
-    paths = prepare_iemocap(tree, tree / "manifests", test_fold=5)
+    paths = prepare("iemocap", tree, None, tree / "manifests", test_fold=5)
     sizes = {n: len(json.loads(p.read_text())) for n, p in paths.items()}
     assert sizes == {"train": 3432, "dev": 858, "test": 1241}
 
 
 def test_an_utterance(small):
-    utterances = {u.id: u for u in read_iemocap(small)}
+    utterances = {u.id: u for u in read(small)}
     u = utterances["Ses01F_impro05a_F001"]
     assert u.wav == (
         "Session1/sentences/wav/Ses01F_impro05a/Ses01F_impro05a_F001.wav"
@@ -93,7 +94,7 @@ def test_agreement_is_the_share_of_outside_annotators_of_the_class():
 
 
 def test_speakers(small):
-    utterances = read_iemocap(small)
+    utterances = read(small)
     assert [u.id for u in utterances] == sorted(u.id for u in utterances)
     assert {u.speaker for u in utterances} == {
         f"Ses0{n}{letter}" for n in range(1, 6) for letter in "FM"
@@ -106,11 +107,11 @@ def test_speakers(small):
 
 
 def test_the_folder_above_is_fine_too(tree, tmp_path):
-    below = read_iemocap(tree)
-    above = read_iemocap(tmp_path)
+    below = read(tree)
+    above = read(tmp_path)
     assert [u.id for u in above] == [u.id for u in below]
     assert above[0].wav == f"IEMOCAP_full_release/{below[0].wav}"
-    paths = prepare_iemocap(tmp_path, tmp_path / "manifests", 1)
+    paths = prepare("iemocap", tmp_path, None, tmp_path / "manifests", 1)
     entry = next(iter(json.loads(paths["test"].read_text()).values()))
     assert entry["wav"].startswith("{data_root}/IEMOCAP_full_release/Session1/")
 
@@ -127,12 +128,18 @@ def test_oddities_of_real_copies(tree, small):
     (wav / "._Ses02F_impro05a").write_bytes(b"\x00")
     lines = path.read_text().replace("curious", "\xe9t\xe9, \x85 na\xefve")
     path.write_bytes(lines.replace("\n", "\r\n").encode("latin-1"))
-    assert read_iemocap(tree) == read_iemocap(small)
+    assert read(tree) == read(small)
 
 
 def test_every_speaker_dev(small, tmp_path):
-    paths = prepare_iemocap(
-        small, tmp_path, test_fold=3, dev_split="speaker", seed=2
+    paths = prepare(
+        "iemocap",
+        small,
+        None,
+        tmp_path,
+        test_fold=3,
+        dev_split="speaker",
+        seed=2,
     )
     speakers = {
         name: {entry["speaker"] for entry in json.loads(p.read_text()).values()}
@@ -144,30 +151,30 @@ def test_every_speaker_dev(small, tmp_path):
 
 def test_not_iemocap(tmp_path):
     with pytest.raises(BadInput, match="nowhere does not exist: set data_fold"):
-        read_iemocap(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="is empty: set data_folder"):
-        read_iemocap(tmp_path)
+        read(tmp_path)
     with pytest.raises(BadInput, match="data_folder is not set"):
-        read_iemocap("")
+        read("")
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(BadInput, match="is not IEMOCAP, .*: set data_folder"):
-        read_iemocap(tmp_path)
+        read(tmp_path)
     with pytest.raises(BadInput, match="notes.txt is a file, not a folder"):
-        read_iemocap(tmp_path / "notes.txt")
+        read(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize("part", ["", "dialog/EmoEvaluation", "sentences/wav"])
 def test_a_session_is_missing(tree, part):
     shutil.rmtree(tree / "Session4" / part)
     with pytest.raises(BadInput, match="Session 4 of IEMOCAP is missing"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_a_session_has_no_label_files(tree):
     for path in (tree / "Session4/dialog/EmoEvaluation").iterdir():
         path.unlink()
     with pytest.raises(BadInput, match="Session 4 of IEMOCAP has no label"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_a_label_file_cut_anywhere(tree, caplog):
@@ -178,7 +185,7 @@ def test_a_label_file_cut_anywhere(tree, caplog):
         caplog.clear()
         path.write_bytes(content[:size])
         try:
-            read_iemocap(tree)
+            read(tree)
         except BadInput as problem:
             assert f"The label file {path} is cut short" in str(problem)
             assert "copy the file again" in str(problem)
@@ -207,39 +214,39 @@ def test_a_label_file_cut_in_its_last_utterance(tree, end):
     size = content.rindex(end) + len(end) if end else 0
     path.write_text(content[:size])
     with pytest.raises(BadInput, match=f"{path} is cut short"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_a_damaged_line(tree):
     path = labels(tree)
     path.write_text(path.read_text().replace("\tsad\t", "\t\t"))
     with pytest.raises(BadInput, match=f"{path} is cut short or damaged at"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_a_label_file_of_another_session(tree):
     shutil.move(labels(tree), tree / "Session3/dialog/EmoEvaluation")
     with pytest.raises(BadInput, match="Session3.*damaged at .*Ses02F"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_an_utterance_without_audio(tree):
     wav = tree / "Session2/sentences/wav/Ses02F_impro05a"
     (wav / "Ses02F_impro05a_F002.wav").unlink()
-    read_iemocap(tree)  # of a label that is ignored
+    read(tree)  # of a label that is ignored
     path = wav / "Ses02F_impro05a_F000.wav"
     path.unlink()
     with pytest.raises(BadInput, match=f"a label but no audio .{path}.: copy"):
-        read_iemocap(tree)
+        read(tree)
 
 
 def test_an_utterance_in_two_label_files(tree, tmp_path):
     path = labels(tree)
     shutil.copy(path, path.with_name("Ses02F_impro05a copy.txt"))
     with pytest.raises(BadInput, match="same id .*and 2 more"):
-        prepare_iemocap(tree, tmp_path / "manifests", 1)
+        prepare("iemocap", tree, None, tmp_path / "manifests", 1)
 
 
 def test_a_dialogue_of_one_utterance(tree):
     write_dialogue(tree, 1, "Ses01M_impro08b", [("M000", "sad")], end="\r\n")
-    assert "Ses01M_impro08b_M000" in {u.id for u in read_iemocap(tree)}
+    assert "Ses01M_impro08b_M000" in {u.id for u in read(tree)}

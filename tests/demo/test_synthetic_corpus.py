@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.iemocap_prepare import read_iemocap
+from data_prep.iemocap_prepare import read as read_iemocap
 from demo import synthetic_corpus
 from demo.synthetic_corpus import (
     IGNORED,

@@ -57,7 +57,7 @@ def test_shape_and_frames_are_those_of_the_bare_model(encoder, family):
     wave = waveforms([9137])[0]
     states, frames = encoder(wave[None])
     assert states.shape == (3, 1, int(frames[0]), 32)
-    assert (encoder.layers, encoder.width) == (3, 32)
+    assert (encoder.num_hidden_states, encoder.hidden_size) == (3, 32)
     if family != "whisper":
         bare = encoder.wrapper.model(wave[None]).last_hidden_state
         assert bare.shape[1] == frames[0] == encoder.count_frames(9137)

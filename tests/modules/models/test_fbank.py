@@ -42,5 +42,5 @@ def test_silence_is_finite():
 
 def test_the_cache_knows_it(tmp_path):
     cache = FeatureCache(tmp_path, "fbank")
-    assert (cache.layers, cache.width) == (1, 80)
+    assert (cache.num_hidden_states, cache.hidden_size) == (1, 80)
     assert cache.folder.name.startswith("fbank-")

@@ -14,7 +14,7 @@ from modules.models.upstream import make_encoder, open_upstream
 
 
 def store(states):
-    """Store hidden states [layers, frames, width] as they are."""
+    """Store hidden states [layers, frames, hidden_size] as they are."""
     return StoredStates.from_hidden_states(states.movedim(0, 1), torch.float32)
 
 
@@ -96,18 +96,21 @@ def test_with_one_upstream_zeroed_it_is_the_other_alone(zeroed):
 def test_two_names_are_two_upstreams(encoder_folder, tmp_path):
     name = f"{encoder_folder('whisper')},fbank"
     upstream = open_upstream(name)
-    assert (upstream.layers, upstream.width) == ((3, 1), (32, 80))
+    assert (upstream.num_hidden_states, upstream.hidden_size) == (
+        (3, 1),
+        (32, 80),
+    )
     encoder = make_encoder(name)
     wavs = 0.1 * torch.randn(2, 8000)
     states, frames = encoder(wavs, torch.tensor([1.0, 0.5]))
     assert frames.tolist() == [25, 13]
     assert [n.tolist() for n in states.frames] == [[25, 13], [51, 26]]
     sums = PairPooling(LayerPooling(3), LayerPooling(1))
-    assert sums(states).shape == (2, 25, sums.channels(upstream.width))
+    assert sums(states).shape == (2, 25, sums.channels(upstream.hidden_size))
     torch.testing.assert_close(sums.layer_weights().sum(), torch.tensor(1.0))
     stacks = PairPooling(LayerStack(3), LayerStack(1))
     assert stacks(states).shape == (2, 25, 2 * 32 + 80)
-    assert stacks.channels(upstream.width) == 2 * 32 + 80
+    assert stacks.channels(upstream.hidden_size) == 2 * 32 + 80
     assert stacks.layer_weights() is None
     cache = open_cache(tmp_path, name)
     assert isinstance(cache, PairedCache)

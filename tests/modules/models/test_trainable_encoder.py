@@ -32,7 +32,9 @@ def test_in_evaluation_it_is_the_frozen_one(family, layer_norm, encoder_folder):
     torch.testing.assert_close(states, frozen, atol=1e-5, rtol=1e-4)
     last = TrainableEncoder(folder, mask_time=0.5).eval()
     states, _ = last(padded, lengths)
-    assert states.shape == (1, *frozen.shape[1:]) and last.layers == 1
+    assert (
+        states.shape == (1, *frozen.shape[1:]) and last.num_hidden_states == 1
+    )
     for i, wav in enumerate(wavs):
         alone, _ = last(wav[None])
         torch.testing.assert_close(

@@ -1,0 +1,150 @@
+"""Audio files are read once, before anything is trained on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from data_prep.corpus import Utterance
+from modules.audio import SAMPLE_RATE, SHORTEST
+
+PROBLEMS = {
+    "missing": "There is no such audio file: {}; put it there or take its "
+    "utterance out.",
+    "empty": "An audio file has 0 bytes: {}; copy it again or take its "
+    "utterance out.",
+    "broken": "An audio file cannot be opened: {}; copy it again or take its "
+    "utterance out.",
+    "short": "An audio file is shorter than one frame of the encoder (25 ms): "
+    "{}; take its utterance out.",
+    "not finite": "An audio file has NaN or infinite samples: {}; export it "
+    "again or take its utterance out.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Audio:
+    """The facts about an audio file.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Samples per second.
+    channels : int
+        Number of channels.
+    duration : float
+        Seconds.
+    silent : bool
+        Whether all samples are zero.
+    sha256 : str
+        Of the bytes of the file.
+    content : str
+        Of the decoded samples and their rate: two files with the same content
+        are the same recording, whatever their headers.
+    """
+
+    sample_rate: int
+    channels: int
+    duration: float
+    silent: bool
+    sha256: str
+    content: str
+
+
+class UnusableAudio(Exception):
+    """An audio file with a problem; `kind` is a key of `PROBLEMS`."""
+
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.kind = kind
+
+
+def inspect_audio(path: str) -> Audio:
+    """Read an audio file once and return the facts about it.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+
+    Returns
+    -------
+    Audio
+        The facts.
+
+    Raises
+    ------
+    UnusableAudio
+        If nothing can be trained on it.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise UnusableAudio("missing") from None
+    except OSError:
+        raise UnusableAudio("broken") from None
+    if not content:
+        raise UnusableAudio("empty")
+    try:
+        samples, sample_rate = soundfile.read(
+            io.BytesIO(content), dtype="float32", always_2d=True
+        )
+    except (soundfile.SoundFileError, ValueError, TypeError):
+        # soundfile takes a file that it does not know for a headerless one
+        # and then complains about missing arguments, hence the last two.
+        raise UnusableAudio("broken") from None
+    if len(samples) * SAMPLE_RATE < SHORTEST * sample_rate:
+        raise UnusableAudio("short")
+    if not np.isfinite(samples).all():
+        raise UnusableAudio("not finite")
+    decoded = hashlib.sha256(f"{sample_rate} {samples.shape}".encode())
+    decoded.update(samples.tobytes())
+    return Audio(
+        sample_rate=sample_rate,
+        channels=samples.shape[1],
+        duration=len(samples) / sample_rate,
+        silent=not samples.any(),
+        sha256=hashlib.sha256(content).hexdigest(),
+        content=decoded.hexdigest(),
+    )
+
+
+def inspect_all(
+    utterances: Iterable[Utterance], data_folder: str | os.PathLike
+) -> tuple[dict[str, Audio], dict[str, list[str]]]:
+    """Read the audio files of all utterances.
+
+    Arguments
+    ---------
+    utterances : iterable of Utterance
+        The corpus.
+    data_folder : str or pathlib.Path
+        The folder of relative paths.
+
+    Returns
+    -------
+    audio : dict
+        Utterance id -> Audio, of usable files.
+    problems : dict
+        Key of `PROBLEMS` -> paths of unusable files.
+    """
+    utterances = list(utterances)
+    audio, problems = {}, {}
+    # A progress bar is for waits, and small corpora have none.
+    for utterance in tqdm(
+        utterances, "checking audio", disable=len(utterances) < 1000
+    ):
+        path = os.path.join(data_folder, utterance.wav)
+        try:
+            audio[utterance.id] = inspect_audio(path)
+        except UnusableAudio as problem:
+            problems.setdefault(problem.kind, []).append(path)
+    return audio, problems

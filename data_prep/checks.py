@@ -1,0 +1,175 @@
+"""Checks of a corpus before anything is trained on it."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterable
+
+from speechbrain.utils.logger import get_logger
+
+from data_prep import audio_checks
+from data_prep.audio_checks import Audio, inspect_all
+from data_prep.corpus import Utterance, first_few
+from modules.audio import SAMPLE_RATE
+from modules.errors import BadInput
+
+logger = get_logger(__name__)
+
+PROBLEMS = {
+    "id": "Two utterances have the same id ({}): give each its own.",
+    "label": "An utterance has no label ({}): fill it in or leave it out.",
+    **audio_checks.PROBLEMS,
+    "content": "The same recording has two labels, speakers or folds ({}): "
+    "keep the right one of them.",
+}
+
+
+def check_corpus(
+    utterances: Iterable[Utterance], data_folder: str | os.PathLike
+) -> tuple[list[Utterance], dict[str, Audio]]:
+    """Check the utterances of a corpus and their audio.
+
+    All problems are collected and reported at once. A copy of a recording
+    with the same label and speaker is left out, with a line in the log.
+
+    Arguments
+    ---------
+    utterances : iterable of Utterance
+        The corpus.
+    data_folder : str or pathlib.Path
+        The folder of relative paths.
+
+    Returns
+    -------
+    utterances : list of Utterance
+        Without copies, sorted by id.
+    audio : dict
+        Utterance id -> Audio.
+
+    Raises
+    ------
+    BadInput
+        With one sentence for each kind of problem.
+    """
+    utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    problems = _wrong_entries(utterances)
+    audio, unusable = inspect_all(utterances, data_folder)
+    problems |= unusable
+    kept, contradictions = _without_copies(utterances, audio)
+    if contradictions:
+        problems["content"] = contradictions
+    if problems:
+        raise BadInput(
+            " ".join(
+                sentence.format(first_few(problems[kind]))
+                for kind, sentence in PROBLEMS.items()
+                if kind in problems
+            )
+        )
+    _log_audio(kept, audio)
+    return kept, audio
+
+
+def _wrong_entries(utterances):
+    """Collect the utterances whose ids or labels cannot be used."""
+    problems = collections.defaultdict(list)
+    counts = collections.Counter(utterance.id for utterance in utterances)
+    problems["id"] = [name for name, count in counts.items() if count > 1]
+    problems["label"] = [u.wav for u in utterances if not u.label.strip()]
+    return {kind: names for kind, names in problems.items() if names}
+
+
+def _without_copies(utterances, audio):
+    """Keep one of the copies of a recording, collect contradictions."""
+    first, kept, copies, contradictions = {}, [], [], []
+    for utterance in utterances:
+        if utterance.id not in audio:
+            continue
+        original = first.setdefault(audio[utterance.id].content, utterance)
+        if original is utterance:
+            kept.append(utterance)
+        elif _facts(original) == _facts(utterance):
+            copies.append(f"{utterance.wav} of {original.wav}")
+        else:
+            contradictions.append(
+                f"{_describe(original)} and {_describe(utterance)}"
+            )
+    if copies:
+        logger.warning(
+            "%d of %d files are copies of another file with the same label "
+            "and speaker and are left out: %s.",
+            *(len(copies), len(utterances), first_few(copies)),
+        )
+    return kept, contradictions
+
+
+def _facts(utterance):
+    """Return the facts in which copies of a recording must agree."""
+    return utterance.label, utterance.speaker, utterance.fold
+
+
+def _describe(utterance):
+    """Describe an utterance in a message."""
+    return (
+        f"{utterance.wav}, label {utterance.label}, speaker "
+        f"{utterance.speaker}, fold {utterance.fold},"
+    )
+
+
+def _log_audio(utterances, audio):
+    """Log what is unusual and yet usable, one line per kind."""
+    other = [
+        u
+        for u in utterances
+        if audio[u.id].sample_rate != SAMPLE_RATE or audio[u.id].channels != 1
+    ]
+    if other:
+        first = audio[other[0].id]
+        logger.warning(
+            "%d of %d files are not 16 kHz mono (first: %s, %d Hz, %d "
+            "channel%s): they are resampled and mixed down when read.",
+            *(len(other), len(utterances), first_few([other[0].wav])),
+            *(first.sample_rate, first.channels),
+            "" if first.channels == 1 else "s",
+        )
+    silent = [u.wav for u in utterances if audio[u.id].silent]
+    if silent:
+        logger.warning(
+            "%d of %d files are silent (all samples are zero) and are kept: "
+            "%s.",
+            *(len(silent), len(utterances), first_few(silent)),
+        )
+
+
+def check_splits(splits: dict[str, list[Utterance]]) -> None:
+    """Check that test speakers are apart and that classes can be learned.
+
+    Arguments
+    ---------
+    splits : dict
+        "train", "dev" and "test", each a list of Utterance.
+
+    Raises
+    ------
+    BadInput
+        If a speaker of the test set is in train or dev.
+    """
+    tested = {u.speaker for u in splits["test"]}
+    others = {
+        u.speaker for name in splits if name != "test" for u in splits[name]
+    }
+    if tested & others:
+        raise BadInput(
+            "A speaker is in the test set and in train or dev "
+            f"({first_few(sorted(tested & others))}): give all utterances of "
+            "a speaker the same fold."
+        )
+    trained = {u.label for u in splits["train"]}
+    labels = {u.label for part in splits.values() for u in part}
+    if labels - trained:
+        logger.warning(
+            "No utterance of train has the label %s: it cannot be learned in "
+            "this fold.",
+            first_few(sorted(labels - trained)),
+        )

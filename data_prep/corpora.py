@@ -1,0 +1,142 @@
+"""All corpora: each is a file `data_prep/<corpus>_prepare.py`, found by name.
+
+`docs/adding.md` adds one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pathlib
+import types
+
+from data_prep.corpus import CorpusCard
+from data_prep.manifest import write_manifests
+from modules.errors import BadInput
+
+_SUFFIX = "_prepare"
+# In the folder of the demo's corpus, which has the layout of IEMOCAP.
+_SYNTHETIC_MARKER = "SYNTHETIC.txt"
+_SYNTHETIC = CorpusCard(
+    name="the demo's synthetic corpus",
+    identifier="synthetic",
+    language="en",
+    nature="speech of espeak-ng, a synthesiser: no human spoke, so results on "
+    "it mean nothing for human emotion",
+)
+
+
+def names() -> list[str]:
+    """Return the names of all corpora.
+
+    Example
+    -------
+    >>> names()
+    ['csv', 'emodb', 'iemocap']
+    """
+    folder = pathlib.Path(__file__).parent
+    return sorted(
+        path.stem.removesuffix(_SUFFIX)
+        for path in folder.glob(f"[!._]*{_SUFFIX}.py")
+    )
+
+
+def _find(corpus: str) -> types.ModuleType:
+    """Import the file of a corpus."""
+    known = names()
+    if corpus not in known:
+        near = difflib.get_close_matches(str(corpus).lower(), known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise BadInput(
+            f"corpus {corpus!r} is unknown: {hint}choose one of "
+            f"{', '.join(known)}."
+        )
+    return importlib.import_module(f"{__package__}.{corpus}{_SUFFIX}")
+
+
+def card(corpus: str, data_folder: str | os.PathLike | None) -> CorpusCard:
+    """Return what the card of a model states about its training corpus.
+
+    Arguments
+    ---------
+    corpus : str
+        One of `names()`.
+    data_folder : str or pathlib.Path or None
+        The folder of the recordings.
+
+    Returns
+    -------
+    CorpusCard
+        That of the demo, if its corpus is in the folder.
+
+    Raises
+    ------
+    BadInput
+        If there is no such corpus.
+
+    Example
+    -------
+    >>> card("emodb", None).language
+    'de'
+    """
+    marker = pathlib.Path(data_folder or ".") / _SYNTHETIC_MARKER
+    return _SYNTHETIC if marker.is_file() else _find(corpus).CARD
+
+
+def prepare(
+    corpus: str,
+    data_folder: str | os.PathLike | None,
+    csv_file: str | os.PathLike | None,
+    manifest_folder: str | os.PathLike,
+    test_fold: int,
+    dev_split: str = "random",
+    seed: int = 1,
+    number_of_folds: int = 5,
+) -> dict[str, pathlib.Path]:
+    """Prepare the manifests of one held-out fold of a corpus.
+
+    Arguments
+    ---------
+    corpus : str
+        One of `names()`.
+    data_folder : str or pathlib.Path or None
+        The folder of the recordings; None for a corpus with absolute paths.
+    csv_file : str or pathlib.Path or None
+        The list of utterances, of a corpus that has one.
+    manifest_folder : str or pathlib.Path
+        The folder of the manifests.
+    test_fold : int
+        The fold to test on, from 1.
+    dev_split : str
+        "random" or "speaker", see `data_prep.split.split`.
+    seed : int
+        Chooses dev.
+    number_of_folds : int
+        Number of folds, of a corpus whose folds are not fixed.
+
+    Returns
+    -------
+    dict
+        "train", "dev" and "test" -> pathlib.Path of the manifest.
+
+    Raises
+    ------
+    BadInput
+        If there is no such corpus or it cannot be used as it is.
+
+    Example
+    -------
+    >>> paths = prepare(
+    ...     "emodb", "data/emodb", None, "manifests", test_fold=1
+    ... )  # doctest: +SKIP
+    """
+    utterances = _find(corpus).read(data_folder, csv_file, number_of_folds)
+    return write_manifests(
+        utterances,
+        data_folder or ".",
+        manifest_folder,
+        test_fold,
+        dev_split,
+        seed,
+    )

@@ -1,0 +1,87 @@
+"""Reading the JSON manifests that `data_prep` writes."""
+
+import os
+import pathlib
+
+from modules.errors import BadInput
+from modules.files import read_json
+
+# Stands for the data folder in a manifest, as in SpeechBrain's recipes.
+DATA_ROOT = "{data_root}"
+# Keys of an entry that the recipe reads, and their types.
+_TYPES = {
+    "wav": str,
+    "duration": (int, float),
+    "label": str,
+    "speaker": str,
+    "sha256": str,
+}
+
+
+def read_manifest(
+    path: str | os.PathLike, data_folder: str | os.PathLike | None
+) -> dict[str, dict]:
+    """Read a manifest and fill in the data folder.
+
+    Only the prefix "{data_root}" of the key ``wav`` is replaced; other braces
+    are left as they are. (SpeechBrain's `load_data_json` formats every text of
+    a manifest, so that a file ``x{1}.wav`` cannot be read with it.)
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The manifest.
+    data_folder : str or pathlib.Path or None
+        The folder of relative paths; the working directory, if None or empty.
+
+    Returns
+    -------
+    dict
+        Utterance id -> entry, with the keys wav (path), duration (seconds),
+        label, speaker, fold, sha256 (of the file) and those of the corpus.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read or is damaged.
+    """
+    path = pathlib.Path(path)
+    try:
+        entries = read_json(path)
+    except OSError as error:
+        raise BadInput(
+            f"The manifest {path} cannot be read ({error.strerror}): prepare "
+            "the corpus again."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "it is not JSON") from error
+    if not isinstance(entries, dict) or not entries:
+        raise _damaged(path, "it is not a table of utterances")
+    root = str(data_folder or ".")
+    for name, entry in entries.items():
+        problem = _wrong_key(entry)
+        if problem:
+            raise _damaged(path, f"its utterance {name!r} {problem}")
+        if entry["wav"].startswith(f"{DATA_ROOT}/"):
+            entry["wav"] = root + entry["wav"].removeprefix(DATA_ROOT)
+    return entries
+
+
+def _wrong_key(entry):
+    """Return what is wrong with an entry of a manifest, or None."""
+    if not isinstance(entry, dict):
+        return "is not a table"
+    for key, kind in _TYPES.items():
+        if key not in entry:
+            return f"has no {key}"
+        if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
+            return f"has a wrong {key} ({entry[key]!r:.40})"
+    return None
+
+
+def _damaged(path, reason):
+    """Return the error of a damaged manifest."""
+    return BadInput(
+        f"The manifest {path} is damaged, {reason}: delete it and prepare the "
+        "corpus again."
+    )

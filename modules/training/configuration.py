@@ -1,0 +1,312 @@
+"""A hyperparameter file and the command line become objects.
+
+The file is HyperPyYAML. Its plain values and those of the command line are
+checked before anything that the file names is executed.
+"""
+
+import difflib
+import math
+import pathlib
+import re
+from typing import Any
+
+import torch
+import yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.run_opts import RunOptions
+
+from modules.errors import BadInput
+from modules.models.graph import build
+from modules.training.settings import check_settings
+
+_PLACES = ("_folder", "_file")
+
+
+class _Tag(str):
+    """The value of a scalar with a HyperPyYAML tag, such as a reference."""
+
+
+class _TagLoader(yaml.SafeLoader):
+    """Reads a HyperPyYAML file without executing what it names."""
+
+
+def _construct_tag(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return _Tag(f"{suffix} {node.value}".strip())
+    return None
+
+
+_TagLoader.add_multi_constructor("!", _construct_tag)
+
+
+def read_defaults(path: str | pathlib.Path) -> dict[str, Any]:
+    """Return the top-level keys of a hyperparameter file and their values.
+
+    Nothing is executed: the value of a key with a tag is a string that begins
+    with the tag's name, or None for a mapping or a list.
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read or is not a mapping in YAML.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        defaults = yaml.load(text, Loader=_TagLoader)
+    except OSError as problem:
+        raise BadInput(
+            f"hyperparameter file {path} cannot be read "
+            f"({problem.strerror}): choose one of hparams/"
+        ) from problem
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise BadInput(
+            f"hyperparameter file {path}{where} is not valid YAML: correct it "
+            "there"
+        ) from problem
+    if not isinstance(defaults, dict) or not all(
+        isinstance(key, str) for key in defaults
+    ):
+        raise BadInput(
+            f"{path} is not a hyperparameter file: it has no keys at its top "
+            "level; choose one of hparams/"
+        )
+    return defaults
+
+
+def top_level_keys(path: str | pathlib.Path) -> list[str]:
+    """Return the keys of a hyperparameter file that can be overridden."""
+    return [key for key in read_defaults(path) if not key.startswith("__")]
+
+
+def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
+    """Read a hyperparameter file and the command line.
+
+    Arguments
+    ---------
+    arguments : list of str
+        ``[file, --key=value, ...]`` with SpeechBrain's run options among them.
+
+    Returns
+    -------
+    hparams : dict
+        From HyperPyYAML, checked; with ``hparams_file`` and ``overrides``.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        SpeechBrain's run options.
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read, or a key is unknown, missing, given twice
+        or out of range.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        raise BadInput(
+            "the first argument must be a hyperparameter file, such as "
+            "hparams/corr_wavlm.yaml"
+        )
+    path, *rest = arguments
+    defaults = read_defaults(path)
+    overrides, others = _split_options(rest, defaults)
+    run_opts = _read_run_options(path, others, defaults)
+    for key, value in defaults.items():
+        if value == "PLACEHOLDER" and key not in overrides:
+            raise BadInput(f"{path} needs --{key}")
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    resolved = resolve_references(text, overrides, overrides_must_match=True)
+    values = yaml.load(resolved, Loader=_TagLoader)
+    check_settings(values)
+    device = _check_device(run_opts["device"] or infer_device())
+    if values.get("encoder_precision") == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        overrides["encoder_precision"] = "bf16" if fast else "fp32"
+    hparams = load_hyperpyyaml(text, overrides)
+    hparams["hparams_file"] = path
+    hparams["overrides"] = overrides
+    return hparams, run_opts
+
+
+def choose(key: str, choice: str | dict, choices: dict) -> Any:
+    """Return one of the parts that a hyperparameter file offers.
+
+    Arguments
+    ---------
+    key : str
+        Key of the hyperparameter file, for the message.
+    choice : str or dict
+        Name of one of ``choices``; or a part of one's own, its ``class`` and
+        its arguments, as `modules.models.graph.describe` writes them; also as
+        text, ``"{class: path.of.Class, argument: value}"``.
+    choices : dict
+        Name -> part.
+
+    Raises
+    ------
+    BadInput
+        If there is no such choice.
+
+    Example
+    -------
+    >>> choose("pooling", "mean", {"mean": 1, "corr": 2})
+    1
+    """
+    if isinstance(choice, str) and choice.lstrip().startswith("{"):
+        choice = _read_part(key, choice)
+    if isinstance(choice, dict) and "class" in choice:
+        return build(dict(choice))
+    if not isinstance(choice, str) or choice not in choices:
+        raise BadInput(
+            f"{key} '{choice}' is unknown: choose one of {', '.join(choices)}"
+        )
+    return choices[choice]
+
+
+def plain_values(hparams: dict) -> dict[str, Any]:
+    """Return the settings among hyperparameters: their plain values."""
+    left_out = ("hparams_file", "overrides")
+    return {
+        key: value
+        for key, value in hparams.items()
+        if key not in left_out and _is_plain(value)
+    }
+
+
+def _is_plain(value):
+    if isinstance(value, dict):
+        return all(_is_plain(part) for part in value.values())
+    if isinstance(value, list):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, str | int | float | None)
+
+
+def _split_options(arguments, defaults):
+    """Return overrides of the file's keys, and all other arguments."""
+    overrides, others = {}, []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        key, equals, value = argument[2:].partition("=")
+        if not argument.startswith("--") or key not in defaults:
+            others.append(argument)
+            continue
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise BadInput(f"--{key} has no value: give --{key}=value")
+            value = waiting.pop(0)
+        if key in overrides:
+            raise BadInput(f"--{key} is given twice: give it once")
+        overrides[key] = _read_value(key, value, defaults)
+    return overrides, others
+
+
+def _read_value(key, text, defaults):
+    """Read a value of the command line as the kind that the file has."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        raise BadInput(
+            f"--{key} is not UTF-8 text: rename what it names"
+        ) from problem
+    if not text.strip():
+        raise BadInput(f"--{key} is empty: give a value or leave it out")
+    default = defaults[key]
+    if isinstance(default, str) or key.endswith(_PLACES):
+        # Quoted, or HyperPyYAML would read "(a)" as a tuple.
+        return DoubleQuotedScalarString(text)
+    kinds = {
+        bool: ("true or false", {"true": True, "false": False}.get),
+        int: ("a whole number", _integer),
+        float: ("a number", _number),
+        type(None): ("", lambda word: _scalar(word, key)),
+    }
+    name, read = kinds.get(type(default), ("", lambda word: None))
+    value = read(text)
+    if value is None and default is not None:
+        raise BadInput(
+            f"--{key} must be {name}, not {text}"
+            if name
+            else f"--{key} is an object of the file: change it in a copy"
+        )
+    return value
+
+
+def _integer(text):
+    return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text.strip()) else None
+
+
+def _number(text):
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _scalar(text, key):
+    """Read a value whose default is null: a number, or text as it is."""
+    if text == "null":
+        return None
+    number = _integer(text)
+    if number is None:
+        number = _number(text)
+    return text if number is None else number
+
+
+def _read_part(key, text):
+    """Read ``{class: ..., argument: value}``."""
+    try:
+        part = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise BadInput(
+            f"--{key} is not a mapping in YAML: give a name, or "
+            "'{class: path.of.Class, argument: value}'"
+        ) from problem
+    if not isinstance(part, dict) or "class" not in part:
+        raise BadInput(
+            f"--{key} names no class: give a name, or "
+            "'{class: path.of.Class, argument: value}'"
+        )
+    return part
+
+
+def _read_run_options(path, others, defaults):
+    """Return SpeechBrain's run options; refuse what is not one of them."""
+    known = {f"--{name}" for name in RunOptions().as_dict()}
+    for argument in others:
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            keys = [key for key in defaults if not key.startswith("__")]
+            near = difflib.get_close_matches(name[2:], keys, n=1)
+            hint = f"did you mean --{near[0]}? " if near else ""
+            raise BadInput(
+                f"unknown key {name}: {hint}{path} has {', '.join(keys)}"
+            )
+    try:
+        _, run_opts, left = RunOptions.from_command_line_args([path, *others])
+    except ValueError as problem:
+        raise BadInput(
+            f"command line: {problem}; give --key=value after the "
+            "hyperparameter file"
+        ) from problem
+    if left:
+        raise BadInput(
+            f"command line: {' '.join(others)} is not understood; give "
+            "--key=value after the hyperparameter file"
+        )
+    return run_opts
+
+
+def _check_device(name):
+    """Return a device that exists here."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as problem:
+        raise BadInput(
+            f"--device {name} does not exist here: give cpu, or cuda:0 where "
+            "there is a GPU"
+        ) from problem
+    return device
