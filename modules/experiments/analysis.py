@@ -11,7 +11,7 @@ from modules.experiments.compare import compare, intervals
 from modules.experiments.plan import Plan
 from modules.experiments.provenance import provenance
 from modules.experiments.results_table import METRICS, Row, Table
-from modules.files import write_rows, write_text
+from modules.files import write_json, write_rows
 
 
 def analyse(table: Table) -> dict:
@@ -30,7 +30,7 @@ def analyse(table: Table) -> dict:
         system with the best dev accuracy, and ``provenance`` records how the
         figures were made.
     """
-    plan, rows = table.plan, table.finished
+    plan, rows, published = table.plan, table.finished, table.plan.published
     best = breakdowns.best_on_dev(rows)
     pairs, speakers, utterances = compare(rows)
     siblings = breakdowns.smoothing_siblings(plan, best, rows)
@@ -39,8 +39,8 @@ def analyse(table: Table) -> dict:
         "labels": table.labels,
         "folds": plan.folds,
         "seeds": plan.seeds,
-        "published_source": plan.published_source,
-        "published_metric": plan.published_metric,
+        "published_source": published.source if published else "",
+        "published_metric": published.metric if published else "WA",
         "notes": table.notes,
         "best": best.name,
         "smoothing_siblings": [row.name for row in siblings],
@@ -70,18 +70,18 @@ def _example_row(plan: Plan, rows: list[Row]) -> Row:
 def _system(table: Table, row: Row) -> dict:
     """Return the figures of one system."""
     by_fold, by_seed = row.by_fold(), row.by_seed()
+    published = table.plan.published
     figures = {
         "system": row.name,
         "row": row.system.row,
         "column": row.system.column,
-        "is_trained": row.system.is_trained,
         "label_smoothing": breakdowns.smoothing(table.plan, row),
         "finished": len(row.runs),
         "missing": [
             {"fold": fold, "seed": seed, "name": run.name, "why": why}
             for (fold, seed), (run, why) in row.missing.items()
         ],
-        "published": table.plan.published.get(row.name),
+        "published": published.figures.get(row.name) if published else None,
         **{metric: row.summary(metric) for metric in METRICS},
         "by_fold": {m: by_fold[m].to_dict() for m in METRICS},
         "by_seed": {m: by_seed[m].to_dict() for m in METRICS},
@@ -127,7 +127,7 @@ def write_results(table: Table, results: dict) -> None:
         folder / "results.csv",
         [{name: line.get(name, "") for name in names} for line in lines],
     )
-    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    write_json(folder / "results.json", results)
 
 
 def _lines(row: Row, labels: list[str]) -> list[dict]:

@@ -16,8 +16,11 @@ CURVES = ("train_loss", "dev_loss", "dev_WA")
 
 
 def best_on_dev(rows: list[Row]) -> Row:
-    """Return the row with the best dev accuracy, without the test figures."""
-    trained = [row for row in rows if row.system.is_trained] or rows
+    """Return the row with the best dev accuracy; no test figure counts.
+
+    A late fusion counts only among late fusions: dev chose its weights.
+    """
+    trained = [row for row in rows if not row.system.fuses] or rows
     return max(trained, key=lambda row: row.dev() or 0)
 
 

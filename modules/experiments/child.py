@@ -4,11 +4,13 @@ import ctypes
 import fcntl
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import traceback
 
 from modules.errors import one_sentence
+from modules.experiments.experiment_file import ROOT
 
 _PR_SET_PDEATHSIG = 1  # of Linux, see prctl(2)
 
@@ -29,11 +31,9 @@ def run_one(arguments: list[str], log: str) -> None:
         fcntl.flock(out, fcntl.LOCK_EX)
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-        from modules.experiments.training import train
-
         try:
-            with one_sentence():
-                train(arguments)
+            sys.argv = [str(ROOT / "train.py"), *arguments]
+            runpy.run_path(sys.argv[0], run_name="__main__")
         except Exception:
             traceback.print_exc()
             sys.exit(1)
@@ -45,10 +45,19 @@ def run_one(arguments: list[str], log: str) -> None:
 def encode_one(arguments: list[str]) -> None:
     """Compute the features of the recordings that a run needs."""
     _end_with_parent()
-    from modules.experiments.training import encode
+    # Imported here, since the process of the launcher has no need of them.
+    from modules.training import fold
+    from modules.training.configuration import load_configuration
+    from modules.training.run import Run
 
     with one_sentence():
-        encode(arguments)
+        hparams, run_opts = load_configuration(arguments)
+        run = Run(hparams["output_folder"])
+        fold.begin(run, hparams, run_opts)
+        manifests = fold.read_manifests(hparams)
+        labels = fold.make_label_encoder(run, manifests)
+        upstream = hparams["upstream"]()
+        fold.make_datasets(hparams, run_opts, upstream, manifests, labels)
 
 
 def _end_with_parent() -> None:

@@ -23,7 +23,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 METRICS = ("WA", "UA", "macro_f1")
 # A name becomes a folder and a value on a command line.
 NAME = re.compile(r"(?=.*\w)[\w.()/+ -]{1,100}")
-BASELINE = "{name: baseline, hparams: hparams/baseline.yaml}"
 
 
 def _plain(value: Any) -> Any:
@@ -56,7 +55,6 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Value] = Field(init=False)
 
-    # The lists of entries check their names, since they name the list too.
     name: Any = None
     hparams: HparamsFile | None = None
 
@@ -71,7 +69,18 @@ class LateFusion(BaseModel):
 
 
 class Published(BaseModel):
-    """Figures of a publication; see `Plan.published` for their form."""
+    """Figures of a publication.
+
+    Attributes
+    ----------
+    source : str
+        The publication.
+    metric : str
+        One of `METRICS`, or two of them with " / " between them.
+    figures : dict
+        System -> a list of {"mean": percent, "std": percent or None}, one for
+        each metric.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -81,21 +90,23 @@ class Published(BaseModel):
 
     @model_validator(mode="after")
     def _read(self) -> "Published":
-        metrics = (
-            self.metric if isinstance(self.metric, list) else [self.metric]
-        )
+        metrics = [self.metric] if isinstance(self.metric, str) else self.metric
         for metric in metrics or [None]:
-            if metric not in METRICS:
+            if metric not in METRICS or len(metrics) > 2:
                 raise ValueError(
                     f"published metric '{metric}' is unknown: choose one of "
                     f"{', '.join(METRICS)}, or a list of two"
                 )
-        if len(metrics) > 2:
-            raise ValueError("published metrics are more than two: give two")
-        self.figures = {
-            name: _read_figures(name, value, metrics)
-            for name, value in self.figures.items()
-        }
+        for name, value in self.figures.items():
+            values = value if isinstance(value, dict) else {metrics[0]: value}
+            figures = [_figure(values.get(metric)) for metric in metrics]
+            if set(values) != set(metrics) or None in figures:
+                raise ValueError(
+                    f"the published figure of '{name}' must have "
+                    f"{' and '.join(metrics)}, each a percentage or "
+                    f"[percentage, standard deviation], not {_short(value)}"
+                )
+            self.figures[name] = figures
         self.metric = " / ".join(metrics)
         return self
 
@@ -107,8 +118,7 @@ class ExperimentFile(BaseModel):
 
     title: str = Field(min_length=1, description="a line of text")
     hparams: HparamsFile = Field(
-        min_length=1,
-        description="a hyperparameter file, from the repository's folder",
+        description="a hyperparameter file, from the repository's folder"
     )
     settings: dict[str, Value] = Field(
         {}, description="key: value for all systems"
@@ -124,8 +134,8 @@ class ExperimentFile(BaseModel):
     grid: list[Entry] = Field(
         [], description="a list like systems; every system is run with each"
     )
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
-        min_length=1, description="a list of integers from 0 to 4294967295"
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        min_length=1, description="a list of integers from 0 to 2147483647"
     )
     published: Published | None = Field(
         None, description="a mapping with source, metric and figures"
@@ -216,49 +226,53 @@ def read_experiment_file(path: pathlib.Path) -> ExperimentFile:
             f"{path}{where}: not plain YAML ({reason}): correct it there"
         ) from problem
     if not isinstance(given, dict):
-        raise BadInput(f"{path} must have lines of key: value")
+        raise BadInput(f"{path} has no lines of key: value: write them")
     fields = ExperimentFile.model_fields
     given = {k: v for k, v in given.items() if v is not None or k not in fields}
     try:
         return ExperimentFile.model_validate(given)
     except ValidationError as problem:
-        raise BadInput(_sentence(path, given, problem.errors())) from problem
+        sentence = _sentence(given, problem.errors()[0])
+        raise BadInput(f"{path}: {sentence}") from problem
 
 
-def _sentence(path: pathlib.Path, given: dict, errors: list[dict]) -> str:
-    """Return the first error of pydantic in one sentence."""
+def _sentence(given: dict, error: dict) -> str:
+    """Return an error of pydantic, and what is wrong with the keys, in words."""
     fields = ExperimentFile.model_fields
+    if "floor" in given:
+        return (
+            "the key floor no longer exists: add {name: baseline, hparams: "
+            "hparams/baseline.yaml} to systems"
+        )
     for key in given:
         if key not in fields:
-            return _unknown_key(path, key)
-    first = errors[0]
-    key = first["loc"][0]
-    if first["type"] == "value_error":
-        return f"{path}: {first['ctx']['error']}"
-    what = fields[key].description
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            return (
+                f"unknown key {key}: {hint}An experiment file has "
+                f"{', '.join(fields)}"
+            )
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    key = error["loc"][0]
     if not given.get(key):
-        return f"{path} has no {key}: give {what}"
-    return f"{path}: {key} must be {what}, not {_short(given[key])}"
-
-
-def _unknown_key(path: pathlib.Path, key: Any) -> str:
-    """Return the sentence on a key that experiment files do not have."""
-    if key == "floor":
-        return (
-            f"{path}: the key floor no longer exists: add {BASELINE} to systems"
-        )
-    fields = ExperimentFile.model_fields
-    near = difflib.get_close_matches(str(key), fields, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return (
-        f"{path}: unknown key {key}: {hint}An experiment file has "
-        f"{', '.join(fields)}"
-    )
+        return f"it has no {key}: give {fields[key].description}"
+    return f"{key} must be {fields[key].description}, not {_short(given[key])}"
 
 
 def _short(value: Any) -> str:
     """Return a value as text that fits into a sentence."""
     return textwrap.shorten(str(value), 200, placeholder=" ...")
+
+
+def _figure(value: Any) -> dict | None:
+    """Return {"mean": percent, "std": percent or None}; None if it is none."""
+    numbers = value if isinstance(value, list) else [value]
+    fine = len(numbers) in (1, 2) and all(
+        type(number) in (int, float) and 0 <= number <= 100
+        for number in numbers
+    )
+    return dict(zip(("mean", "std"), [*numbers, None])) if fine else None
 
 
 def _read_text(path: pathlib.Path) -> str:
@@ -274,33 +288,3 @@ def _read_text(path: pathlib.Path) -> str:
         raise BadInput(
             f"{path} is no text: give a hyperparameter or experiment file"
         ) from problem
-
-
-def _read_figures(name: str, value: Any, metrics: list[str]) -> dict:
-    """Return the published figures of a system, of one or two metrics."""
-    values = value if isinstance(value, dict) else {metrics[0]: value}
-    if set(values) != set(metrics):
-        raise ValueError(
-            f"the published figure of '{name}' must have "
-            f"{' and '.join(metrics)}, not {_short(value)}"
-        )
-    first, *second = (_read_figure(name, values[metric]) for metric in metrics)
-    return first | ({"second": second[0]} if second else {})
-
-
-def _read_figure(name: str, value: Any) -> dict:
-    """Return {"mean": percent, "std": percent or None}."""
-    numbers = value if isinstance(value, list) else [value]
-    fine = len(numbers) in (1, 2) and all(
-        type(number) in (int, float) and 0 <= number <= 100
-        for number in numbers
-    )
-    if not fine:
-        raise ValueError(
-            f"the published figure of '{name}' must be a percentage or "
-            f"[percentage, standard deviation], not {_short(value)}"
-        )
-    return {
-        "mean": numbers[0],
-        "std": numbers[1] if len(numbers) == 2 else None,
-    }

@@ -1,17 +1,23 @@
-"""Finished runs as they lie on disk: the one place that reads their files."""
+"""A finished run as experiments use it: every file is read and checked."""
 
 import dataclasses
 import pathlib
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from modules.errors import BadInput
 from modules.files import read_json
+from modules.training.run import Run
 
-# Files that not every finished run has, but that are read where they exist.
-_OPTIONAL = ("settings", "graph", "run", "learning_curve", "manifests/test")
+# Not every finished run has them; damaged ones are refused.
+_OPTIONAL = {
+    "settings.json": dict,
+    "graph.json": dict,
+    "run.json": dict,
+    "manifests/test.json": dict,
+    "learning_curve.json": list,
+}
 
 
 class _Results(BaseModel):
@@ -31,7 +37,7 @@ class _Results(BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """One file of predictions.
+    """Content of predictions.csv or dev_predictions.csv.
 
     Attributes
     ----------
@@ -52,156 +58,85 @@ class Predictions:
         """Index of the most probable label, [utterances]."""
         return self.probabilities.argmax(axis=1)
 
-    @property
-    def right(self) -> np.ndarray:
-        """Whether each utterance was recognised, [utterances]."""
-        return self.guess == self.truth
 
-
-@dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """A finished run.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-    results : dict
-        Content of results.json.
-    test, dev : Predictions
-        Of the test set and of dev; dev may be None.
-    settings, graph, record : dict
-        Content of settings.json, graph.json and run.json; {} without.
-    learning_curve : list of dict
-        Content of learning_curve.json, a dict for each epoch; [] without.
-    manifest : dict
-        Entries of the test manifest by utterance; {} without.
-    """
-
-    folder: pathlib.Path
-    results: dict
-    test: Predictions
-    dev: Predictions | None
-    settings: dict
-    graph: dict
-    record: dict
-    learning_curve: list
-    manifest: dict
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the classes."""
-        return self.results["labels"]
-
-
-def read_finished_run(folder: str | pathlib.Path) -> FinishedRun:
-    """Read and check the files of a finished run.
 
     Arguments
     ---------
     folder : str or pathlib.Path
-        Output folder of the run.
+        Its output folder.
 
-    Returns
-    -------
-    run : FinishedRun
+    Attributes
+    ----------
+    results : dict
+        Content of results.json.
+    labels : list of str
+        Names of the classes.
+    test, dev : Predictions
+        Of the test set and of dev; dev is None if it was not saved.
+    graph, record, manifest : dict
+        Content of graph.json, run.json and the test manifest; {} without.
+    learning_curve : list of dict
+        Values of each epoch; [] without.
 
     Raises
     ------
     BadInput
         If a file is missing or damaged.
     """
-    folder = pathlib.Path(folder)
-    results = _read(folder, "results.json", _read_results)
-    optional = {}
-    for name in _OPTIONAL:
-        path = folder / f"{name}.json"
-        kind = list if name == "learning_curve" else dict
-        optional[name] = kind()
-        if path.exists():
-            optional[name] = _read(folder, f"{name}.json", _read_kind(kind))
-    dev = "dev_predictions.csv"
 
-    def read_rows(path):
-        return read_predictions(path, results["labels"])
+    def __init__(self, folder: str | pathlib.Path):
+        self.folder = pathlib.Path(folder)
+        if not Run(folder).is_finished:
+            raise BadInput(
+                f"{folder} is no finished run (no results.json): finish it"
+            )
+        self.results = self._read("results.json", _read_results)
+        self.labels = self.results["labels"]
+        self.test = self._read("predictions.csv", self._read_predictions)
+        self.dev = None
+        if (self.folder / "dev_predictions.csv").exists():
+            self.dev = self._read("dev_predictions.csv", self._read_predictions)
+        optional = [self._read(name, self._read_json) for name in _OPTIONAL]
+        _, self.graph, self.record, self.manifest, curve = optional
+        self.learning_curve = curve
 
-    return FinishedRun(
-        folder=folder,
-        results=results,
-        test=_read(folder, "predictions.csv", read_rows),
-        dev=_read(folder, dev, read_rows) if (folder / dev).exists() else None,
-        settings=optional["settings"],
-        graph=optional["graph"],
-        record=optional["run"],
-        learning_curve=optional["learning_curve"],
-        manifest=optional["manifests/test"],
-    )
+    def _read(self, name, reader):
+        """Read one file, or refuse it in a sentence."""
+        try:
+            return reader(self.folder / name)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            raise BadInput(
+                f"{self.folder / name} is missing or damaged ({reason}): "
+                f"delete {self.folder} and start the same command again"
+            ) from e
 
+    def _read_predictions(self, path):
+        """Read a file of predictions."""
+        rows = Run(self.folder).predictions(path.name)
+        probabilities = np.array(
+            [[float(row[label]) for label in self.labels] for row in rows]
+        )
+        if not rows or not np.isfinite(probabilities).all():
+            raise ValueError("no rows, or a probability that is no number")
+        return Predictions(
+            utterances=[row["utterance"] for row in rows],
+            speakers=[row["speaker"] for row in rows],
+            truth=np.array([self.labels.index(row["truth"]) for row in rows]),
+            probabilities=probabilities,
+        )
 
-def read_predictions(path: pathlib.Path, labels: list[str]) -> Predictions:
-    """Read predictions.csv or dev_predictions.csv.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        As written by `modules.training.metrics.write_results`.
-    labels : list of str
-        Names of the classes.
-
-    Returns
-    -------
-    predictions : Predictions
-
-    Raises
-    ------
-    ValueError, KeyError
-        If the file is damaged.
-    """
-    frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(("utterance", "speaker", "truth"), str),
-        keep_default_na=False,
-        float_precision="round_trip",
-    )
-    probabilities = frame[labels].to_numpy(dtype=float)
-    if not len(frame) or not np.isfinite(probabilities).all():
-        raise ValueError("no utterance, or a probability that is no number")
-    return Predictions(
-        utterances=frame["utterance"].tolist(),
-        speakers=frame["speaker"].tolist(),
-        truth=np.array([labels.index(label) for label in frame["truth"]]),
-        probabilities=probabilities,
-    )
-
-
-def _read(folder, name, reader):
-    """Read one file, or refuse it in a sentence."""
-    try:
-        return reader(folder / name)
-    except FileNotFoundError as problem:
-        raise BadInput(
-            f"{folder} is no finished run, since {name} is missing: finish it "
-            "first, or delete the folder and start the same command again"
-        ) from problem
-    except (OSError, ValueError, KeyError) as problem:
-        reason = str(problem).splitlines()[0] if str(problem) else "unreadable"
-        raise BadInput(
-            f"{folder / name} is damaged ({reason}): delete {folder} and "
-            "start the same command again"
-        ) from problem
+    def _read_json(self, path):
+        """Read an optional JSON file of a known kind."""
+        kind = _OPTIONAL[path.relative_to(self.folder).as_posix()]
+        content = read_json(path) if path.exists() else kind()
+        if not isinstance(content, kind):
+            raise ValueError(f"not a JSON {kind.__name__}")
+        return content
 
 
 def _read_results(path):
     """Read results.json."""
     return _Results.model_validate(read_json(path)).model_dump()
-
-
-def _read_kind(kind):
-    """Return a reader of JSON that refuses another kind of content."""
-
-    def read(path):
-        content = read_json(path)
-        if not isinstance(content, kind):
-            raise ValueError(f"its content is no JSON {kind.__name__}")
-        return content
-
-    return read

@@ -1,6 +1,6 @@
 """Late fusion: the probabilities of finished runs, weighted on dev."""
 
-import json
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -9,14 +9,10 @@ import numpy as np
 import torch
 
 from modules.errors import BadInput
-from modules.experiments.finished_run import (
-    FinishedRun,
-    Predictions,
-    read_finished_run,
-)
+from modules.experiments.finished_run import FinishedRun
 from modules.experiments.plan import Plan, System
-from modules.files import check_vacant, read_json, write_rows, write_text
-from modules.training.metrics import prediction_rows, score, write_results
+from modules.files import check_vacant, read_json, write_json, write_rows
+from modules.training.metrics import Predictions, score
 
 FUSION = "late fusion"
 _STEPS = 10_000
@@ -53,50 +49,6 @@ def fit_weights(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _splits(run: FinishedRun) -> dict[str, Predictions]:
-    """Return the predictions of dev and test."""
-    if run.dev is None:
-        raise BadInput(
-            f"{run.folder} is no finished run with predictions of dev: run it "
-            "again in a new folder"
-        )
-    return {"dev": run.dev, "test": run.test}
-
-
-def _in_order(own: Predictions, utterances: list[str]) -> np.ndarray:
-    """Return probabilities in an order, [utterances, classes]."""
-    places = {name: i for i, name in enumerate(own.utterances)}
-    return own.probabilities[[places[name] for name in utterances]]
-
-
-def _check_alike(first: FinishedRun, other: FinishedRun) -> None:
-    """Refuse runs that were not given the same task.
-
-    Raises
-    ------
-    BadInput
-        Naming both folders and what differs.
-    """
-
-    def refuse(what):
-        raise BadInput(
-            f"{other.folder} and {first.folder} cannot be fused: they have "
-            f"other {what}; give runs of the same fold, seed and corpus"
-        )
-
-    if other.labels != first.labels:
-        refuse("labels")
-    if other.results["test_fold"] != first.results["test_fold"]:
-        refuse("test folds")
-    for split, own in _splits(first).items():
-        theirs = _splits(other)[split]
-        if sorted(own.utterances) != sorted(theirs.utterances):
-            refuse(f"utterances in {split}")
-        truths = dict(zip(theirs.utterances, theirs.truth))
-        if [truths[name] for name in own.utterances] != own.truth.tolist():
-            refuse(f"labels of the same utterances in {split}")
-
-
 def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     """Fuse finished runs of one fold into a run of its own.
 
@@ -117,57 +69,71 @@ def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     BadInput
         If the runs have other folds, labels or utterances.
     """
-    runs = [read_finished_run(folder) for folder in folders]
+    runs = [FinishedRun(folder) for folder in folders]
     first = runs[0]
-    for other in runs[1:]:
-        _check_alike(first, other)
     both = {
-        split: np.stack(
-            [_in_order(_splits(r)[split], own.utterances) for r in runs]
-        )
-        for split, own in _splits(first).items()
+        split: np.stack([_aligned(first, run, split) for run in runs])
+        for split in ("dev", "test")
     }
     weights = fit_weights(both["dev"], first.dev.truth)
-    rows, scores = {}, {}
-    for split, own in _splits(first).items():
-        fused = np.tensordot(weights, both[split], axes=1)
-        rows[split] = _fused_rows(own, fused, first.labels)
-        guesses = [first.labels.index(row["prediction"]) for row in rows[split]]
-        scores[split] = score(own.truth.tolist(), guesses, first.labels)
-    same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
-    results = (
-        {"system": FUSION}
-        | scores["test"]
-        | {key: first.results.get(key) for key in same}
-        | {
-            "dev_WA": scores["dev"]["WA"],
-            "fused": [str(run.folder) for run in runs],
-            "fusion_weights": weights.tolist(),
-        }
-    )
     target = pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
+    scores = {}
+    for split, name in (("dev", "dev_predictions"), ("test", "predictions")):
+        own = getattr(first, split)
+        fused = Predictions(
+            own.utterances,
+            torch.from_numpy(own.truth),
+            torch.from_numpy(np.tensordot(weights, both[split], axes=1)).log(),
+        )
+        speakers = zip(own.utterances, own.speakers)
+        entries = {utterance: {"speaker": s} for utterance, s in speakers}
+        write_rows(target / f"{name}.csv", fused.rows(entries, first.labels))
+        scores[split] = score(*fused.pairs(), first.labels)
     if (first.folder / "manifests").is_dir():
         shutil.copytree(
             first.folder / "manifests", target / "manifests", dirs_exist_ok=True
         )
-    write_rows(target / "dev_predictions.csv", rows["dev"])
-    write_results(target, results, rows["test"])
+    same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
+    results = {"system": FUSION} | scores["test"]
+    results |= {key: first.results.get(key) for key in same}
+    results |= {
+        "dev_WA": scores["dev"]["WA"],
+        "fused": [str(run.folder) for run in runs],
+        "fusion_weights": weights.tolist(),
+    }
+    write_json(target / "results.json", results)
     return results
 
 
-def _fused_rows(own: Predictions, fused: np.ndarray, labels: list) -> list:
-    """Return rows of predictions.csv from probabilities [utterances, k]."""
-    predictions = (
-        own.utterances,
-        torch.from_numpy(own.truth),
-        torch.from_numpy(fused).log(),
+def _aligned(first: FinishedRun, run: FinishedRun, split: str) -> np.ndarray:
+    """Return probabilities of a run in the order of the first run's.
+
+    Raises
+    ------
+    BadInput
+        If the two runs were not given the same task.
+    """
+    own, theirs = getattr(first, split), getattr(run, split)
+    if own is None or theirs is None:
+        folder = (first if own is None else run).folder
+        raise BadInput(f"{folder} has no predictions of dev: run it again")
+    places = {name: i for i, name in enumerate(theirs.utterances)}
+    if run.labels != first.labels:
+        differing = "labels"
+    elif run.results["test_fold"] != first.results["test_fold"]:
+        differing = "test folds"
+    elif sorted(own.utterances) != sorted(places):
+        differing = f"utterances in {split}"
+    else:
+        order = [places[name] for name in own.utterances]
+        if (theirs.truth[order] == own.truth).all():
+            return theirs.probabilities[order]
+        differing = f"labels of the same utterances in {split}"
+    raise BadInput(
+        f"{run.folder} and {first.folder} cannot be fused: they have other "
+        f"{differing}; give runs of the same fold, seed and corpus"
     )
-    entries = {
-        name: {"speaker": speaker}
-        for name, speaker in zip(own.utterances, own.speakers)
-    }
-    return prediction_rows(predictions, entries, labels)
 
 
 def find_runs(folder: str | pathlib.Path) -> dict:
@@ -190,9 +156,8 @@ def find_runs(folder: str | pathlib.Path) -> dict:
     """
     runs = {}
     for path in pathlib.Path(folder).glob("fold_*/seed_*/results.json"):
-        numbers = re.fullmatch(
-            r"fold_(\d+)/seed_(\d+)", path.parent.relative_to(folder).as_posix()
-        )
+        place = path.parent.relative_to(folder).as_posix()
+        numbers = re.fullmatch(r"fold_(\d+)/seed_(\d+)", place)
         if numbers:
             runs[int(numbers[1]), int(numbers[2])] = path.parent
     if not runs:
@@ -201,17 +166,6 @@ def find_runs(folder: str | pathlib.Path) -> dict:
             "give the folder of a system that cross_validate.py has finished"
         )
     return dict(sorted(runs.items()))
-
-
-def _check_record(target: pathlib.Path, folders: list[str]) -> None:
-    """Refuse a folder that has another fusion or no fusion at all."""
-    record = target / "fusion.json"
-    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
-    if record.exists() and read_json(record) == names:
-        return
-    check_vacant(target)
-    target.mkdir(parents=True, exist_ok=True)
-    write_text(record, json.dumps(names) + "\n")
 
 
 def fuse_systems(folders: list[str], output_folder: str) -> Plan:
@@ -232,7 +186,8 @@ def fuse_systems(folders: list[str], output_folder: str) -> Plan:
     Raises
     ------
     BadInput
-        If the systems have other folds or seeds, or their runs differ.
+        If the systems have other folds or seeds, their runs differ, or the
+        output folder has something else in it.
     """
     found = [find_runs(folder) for folder in folders]
     for folder, runs in zip(folders[1:], found[1:]):
@@ -243,24 +198,26 @@ def fuse_systems(folders: list[str], output_folder: str) -> Plan:
                 f"has fold {odd[0]}, seed {odd[1]}; finish it first"
             )
     target = pathlib.Path(output_folder)
-    _check_record(target, folders)
-    for (fold, seed), folder in found[0].items():
-        place = target / f"fold_{fold}" / f"seed_{seed}"
-        fuse_runs([runs[fold, seed] for runs in found], place)
-    hparams_file = next(iter(found[0].values())) / "hyperparams.yaml"
+    record = target / "fusion.json"
+    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
+    if not record.exists() or read_json(record) != names:
+        check_vacant(target)
+        target.mkdir(parents=True, exist_ok=True)
+        write_json(record, names)
     fuses = tuple(map(str, folders))
-    system = System(FUSION, {}, hparams_file, FUSION, "", ".", fuses)
-    return Plan(
+    first = next(iter(found[0].values()))
+    system = System(FUSION, {}, first / "hyperparams.yaml", fuses=fuses)
+    plan = Plan(
         title=f"{FUSION} of {' and '.join(fuses)}",
         file=target,
-        hparams_file=hparams_file,
-        overrides=[],
-        systems=[system],
+        systems=[dataclasses.replace(system, folder=".")],
         folds=sorted({fold for fold, _ in found[0]}),
         seeds=sorted({seed for _, seed in found[0]}),
-        published={},
-        published_source="",
-        published_metric="WA",
         output_folder=target,
         resolved={FUSION: {"fused": list(fuses)}},
     )
+    for run in plan.runs:
+        parts = [runs.get((run.fold, run.seed)) for runs in found]
+        if None not in parts:
+            fuse_runs(parts, run.folder)
+    return plan

@@ -141,9 +141,7 @@ def _fuse(plan, runs):
     """Fuse finished runs; give each with its problem ("" if none)."""
     for run in runs:
         try:
-            fuse_runs(
-                [part.folder for part in plan.fused_runs(run)], run.folder
-            )
+            fuse_runs(plan.fused_folders(run), run.folder)
         except BadInput as problem:
             yield run, str(problem)
         else:

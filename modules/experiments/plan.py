@@ -2,6 +2,10 @@
 
 import dataclasses
 import pathlib
+import re
+from typing import Any
+
+from modules.experiments.experiment_file import Published
 
 # In the folder of a run: its output, and the reason why it has no results.
 LOG = "run.log"
@@ -14,35 +18,40 @@ class System:
 
     Attributes
     ----------
-    name : str
-        Of the row, and of its folder.
+    row : str
+        Its name in the list of systems.
     settings : dict
-        What the experiment file sets: key -> value.
+        What the experiment file sets: key -> value. In a text, <test_fold>
+        and <seed> stand for those of a run.
     hparams_file : pathlib.Path
         The hyperparameter file of its runs.
-    row, column : str
-        Name among the systems, and in the grid ("" without one).
-    folder : str
-        Relative to the folder of the experiment.
+    column : str
+        Name of its variation in the grid; "" without one.
     fuses : tuple of str
         Names of the systems that it is the late fusion of.
     overrides : tuple of str
         Command-line options, without keys that its file does not have.
+    folder : str
+        Relative to the folder of the experiment; "." for the only system of
+        an experiment. By default from its name.
     """
 
-    name: str
+    row: str
     settings: dict
     hparams_file: pathlib.Path
-    row: str
-    column: str
-    folder: str
+    column: str = ""
     fuses: tuple = ()
     overrides: tuple = ()
+    folder: str = ""
+
+    def __post_init__(self):
+        folder = self.folder or re.sub(r"[^\w.()-]+", "_", self.name)
+        object.__setattr__(self, "folder", folder)
 
     @property
-    def is_trained(self) -> bool:
-        """Whether the runs of the system train a model of their own."""
-        return not self.fuses
+    def name(self) -> str:
+        """Name of the row and, if there is one, of the column."""
+        return f"{self.row}, {self.column}" if self.column else self.row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,36 +84,26 @@ class Plan:
         Of the report.
     file : pathlib.Path
         The file that the user gave.
-    hparams_file : pathlib.Path
-        Hyperparameter file of the systems that have none of their own.
-    overrides : list of str
-        From the command line, for every run whose file has that key.
     systems : list of System
     folds, seeds : list of int
-    published : dict
-        System -> {"mean": percent, "std": percent or None}; with a second
-        metric also {"second": {"mean": percent, "std": percent or None}}.
-    published_source : str
-        The publication.
-    published_metric : str
-        "WA", "UA" or "macro_f1"; with a second one "WA / UA" or the like.
     output_folder : pathlib.Path
     resolved : dict
         System -> settings of its runs, which tell experiments apart.
+    overrides : list of str
+        From the command line, for every run whose file has that key.
+    published : modules.experiments.experiment_file.Published
+        Figures of a publication, or None.
     """
 
     title: str
     file: pathlib.Path
-    hparams_file: pathlib.Path
-    overrides: list
     systems: list
     folds: list
     seeds: list
-    published: dict
-    published_source: str
-    published_metric: str
     output_folder: pathlib.Path
     resolved: dict
+    overrides: list = dataclasses.field(default_factory=list)
+    published: Published | None = None
 
     @property
     def runs(self) -> list[PlannedRun]:
@@ -134,15 +133,13 @@ class Plan:
         seeds = ",".join(map(str, self.seeds))
         return [str(self.file), *self.overrides, "--seeds", seeds]
 
-    def fused_runs(self, run: PlannedRun) -> list[PlannedRun]:
-        """Return the runs whose probabilities a late fusion combines."""
-        return [
-            other
-            for name in run.system.fuses
+    def fused_folders(self, run: PlannedRun) -> list[pathlib.Path]:
+        """Return the folders of the runs that a late fusion combines."""
+        folders = {
+            (other.system.name, other.fold, other.seed): other.folder
             for other in self.runs
-            if (other.system.name, other.fold, other.seed)
-            == (name, run.fold, run.seed)
-        ]
+        }
+        return [folders[name, run.fold, run.seed] for name in run.system.fuses]
 
     def reads_experiment(self, run: PlannedRun) -> bool:
         """Return whether a run reads the output of other runs."""
@@ -153,11 +150,12 @@ class Plan:
 
     def arguments(self, run: PlannedRun) -> list[str]:
         """Return the command line of a run, as train.py takes it."""
-        own = run.system.settings | {
-            "test_fold": run.fold,
-            "seed": run.seed,
-            "output_folder": run.folder,
+        numbers = {"test_fold": run.fold, "seed": run.seed}
+        own = {
+            key: _filled(value, numbers)
+            for key, value in run.system.settings.items()
         }
+        own |= numbers | {"output_folder": run.folder}
         if run.system.folder != ".":
             own["system"] = run.system.name
         return [
@@ -166,6 +164,14 @@ class Plan:
             *as_options(own),
             "--noprogressbar",
         ]
+
+
+def _filled(value: Any, numbers: dict) -> Any:
+    """Return a setting with <test_fold> and <seed> replaced."""
+    for key, number in numbers.items():
+        if isinstance(value, str):
+            value = value.replace(f"<{key}>", str(number))
+    return value
 
 
 def as_options(values: dict) -> list[str]:

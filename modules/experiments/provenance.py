@@ -61,7 +61,7 @@ def shared_settings(plan: Plan) -> tuple[dict, dict]:
     varied : dict
         System -> key -> value; "" where its file lacks the key.
     """
-    trained = [plan.resolved[s.name] for s in plan.systems if s.is_trained]
+    trained = [plan.resolved[s.name] for s in plan.systems if not s.fuses]
     # In order, each once: systems may have files of their own.
     keys = list(dict.fromkeys(key for values in trained for key in values))
     common = {
@@ -72,9 +72,7 @@ def shared_settings(plan: Plan) -> tuple[dict, dict]:
     varied = {
         system.name: {
             # A late fusion has no settings.
-            key: plan.resolved[system.name].get(key, "")
-            if system.is_trained
-            else ""
+            key: "" if system.fuses else plan.resolved[system.name].get(key, "")
             for key in keys
             if key not in common
         }

@@ -1,9 +1,11 @@
 """Reading a plan from a hyperparameter file or an experiment file.
 
-One rule decides whom a setting reaches that is not of one system alone, be
-it from ``settings`` or the grid of an experiment file or from the command
-line: every system whose hyperparameter file has that key. A key that no file
-has reaches all systems, and is then refused with the known keys.
+One rule decides which systems a shared setting reaches, be it from
+``settings`` or the grid of an experiment file or from the command line: all
+systems whose hyperparameter file has that key. A key that no file has reaches
+all systems, which refuse it with the keys that they have. A system's own
+settings take precedence over the grid, the grid and the command line over
+``settings``.
 """
 
 import dataclasses
@@ -19,7 +21,11 @@ from modules.experiments.experiment_file import (
     read_experiment_file,
 )
 from modules.experiments.plan import Plan, System, as_options
-from modules.experiments.training import hparams_keys, load_settings
+from modules.training.configuration import (
+    load_configuration,
+    plain_values,
+    top_level_keys,
+)
 
 # The experiment itself sets these keys of every run.
 OWN_KEYS = {
@@ -29,7 +35,7 @@ OWN_KEYS = {
     "system": "the experiment file names the systems",
 }
 # Keys that differ from run to run, or name places that may move.
-_NOT_OF_A_SYSTEM = re.compile(r"test_fold|seed|system|.*(_folder|_file|_log)")
+_NOT_OF_A_SYSTEM = re.compile(r"__.*|test_fold|seed|system|.*(_folder|_file)")
 # In a value of an experiment file: the folder of its experiment.
 TABLE = "<table>"
 
@@ -63,52 +69,46 @@ def read_plan(
     BadInput
         If something in the file or the overrides cannot be run.
     """
-    file = pathlib.Path(file)
-    overrides = list(overrides)
+    file, overrides = pathlib.Path(file), list(overrides)
     if is_experiment(file):
         experiment = read_experiment_file(file)
-        name = f"{file.resolve().parent.name}/{file.stem}"
-        folder = output_folder or f"results/{name}"
         _check_keys(file, overrides, experiment)
+        place = f"{file.resolve().parent.name}/{file.stem}"
+        folder = output_folder or f"results/{place}"
         systems = _systems(experiment, _keys(overrides), folder)
     else:
         _check_keys(file, overrides, None)
-        values, _ = load_settings([str(file), *overrides])
-        system = values["system"]
+        hparams, _ = load_configuration([str(file), *overrides])
+        system = hparams["system"]
         # Where train.py writes, so that folds it has trained are not repeated.
-        folder = output_folder or f"results/{file.stem}/{system}"
-        systems = [System(system, {}, file, system, "", ".")]
+        runs = pathlib.Path(hparams["output_folder"])
+        folder = output_folder or runs.parents[1]
+        systems = [System(system, {}, file, folder=".")]
         experiment = ExperimentFile.model_construct(
-            title=f"{file.stem}, {system}", seeds=[values["seed"]]
+            title=f"{file.stem}, {system}", seeds=[hparams["seed"]]
         )
     systems = _with_overrides(systems, overrides)
     resolved, folds = _resolve(systems)
-    published = experiment.published
     plan = Plan(
         title=experiment.title,
         file=file,
-        hparams_file=systems[0].hparams_file
-        if not is_experiment(file)
-        else ROOT / experiment.hparams,
-        overrides=overrides,
         systems=systems,
         folds=folds,
         seeds=list(seeds or experiment.seeds),
-        published=published.figures if published else {},
-        published_source=published.source if published else "",
-        published_metric=published.metric if published else "WA",
         output_folder=pathlib.Path(folder),
         resolved=resolved,
+        overrides=overrides,
+        published=experiment.published,
     )
     _check_names(plan)
     return plan
 
 
 class _Reach:
-    """Which keys reach which hyperparameter file; the rule of this module."""
+    """Whether a key reaches a hyperparameter file: the rule of this module."""
 
     def __init__(self, files: set[pathlib.Path]):
-        self.keys = {file: set(hparams_keys(file)) for file in files}
+        self.keys = {file: set(top_level_keys(file)) for file in files}
         self.of_any = set.union(*self.keys.values())
 
     def __call__(self, key: str, file: pathlib.Path) -> bool:
@@ -118,56 +118,41 @@ class _Reach:
 def _systems(
     experiment: ExperimentFile, given: list[str], folder: str
 ) -> list[System]:
-    """Return every system with every variation of the grid.
-
-    The command line takes precedence over the common settings.
-    """
+    """Return every system with every variation of the grid."""
     common = {k: v for k, v in experiment.settings.items() if k not in given}
-
-    def file_of(*entries: Entry) -> pathlib.Path:
-        own = [entry.hparams for entry in entries if entry.hparams]
-        return ROOT / (own[-1] if own else experiment.hparams)
-
     grid = experiment.grid or [Entry(name="")]
     pairs = [(own, varied) for own in experiment.systems for varied in grid]
-    reach = _Reach({file_of(*pair) for pair in pairs})
+    files = [
+        ROOT / (varied.hparams or own.hparams or experiment.hparams)
+        for own, varied in pairs
+    ]
+    reach = _Reach(set(files))
     systems = []
-    for own, varied in pairs:
-        file = file_of(own, varied)
+    for (own, varied), file in zip(pairs, files):
         shared = {k: v for k, v in common.items() if reach(k, file)}
-        values = {k: v for k, v in varied.model_extra.items() if reach(k, file)}
-        settings = shared | own.model_extra | values
-        column = varied.name
-        if values != varied.model_extra:
-            # Variations in keys that the file lacks are one system.
-            column = column if values else ""
-            if (own.name, settings) in [(s.row, s.settings) for s in systems]:
-                continue
-        systems.append(_system(own.name, column, settings, file))
-    for fusion in experiment.late_fusion:
-        made = _system(fusion.name, "", {}, ROOT / experiment.hparams)
-        systems.append(dataclasses.replace(made, fuses=tuple(fusion.of)))
-    return [_in_folder(system, folder) for system in systems]
-
-
-def _system(
-    row: str, column: str, settings: dict, file: pathlib.Path
-) -> System:
-    """Return a system, whose name becomes its folder."""
-    name = ", ".join(filter(None, [row, column]))
-    folder = re.sub(r"[^\w.()-]+", "_", name)
-    return System(name, settings, file, row, column, folder)
-
-
-def _in_folder(system: System, folder: str) -> System:
-    """Return a system that reads from the folder of its experiment."""
-    settings = {
-        key: value.replace(TABLE, str(folder))
-        if isinstance(value, str)
-        else value
-        for key, value in system.settings.items()
-    }
-    return dataclasses.replace(system, settings=settings)
+        values = {
+            key: value
+            for key, value in varied.model_extra.items()
+            if reach(key, file) and key not in own.model_extra
+        }
+        settings = {
+            key: value.replace(TABLE, str(folder))
+            if isinstance(value, str)
+            else value
+            for key, value in (shared | values | own.model_extra).items()
+        }
+        column = varied.name if values or varied.hparams else ""
+        made = System(own.name, settings, file, column)
+        # Variations in keys that do not reach its file are one system.
+        if not any(
+            (own.name, settings, file) == (s.row, s.settings, s.hparams_file)
+            for s in systems
+        ):
+            systems.append(made)
+    return systems + [
+        System(f.name, {}, ROOT / experiment.hparams, fuses=tuple(f.of))
+        for f in experiment.late_fusion
+    ]
 
 
 def _keys(overrides: list[str]) -> list[str]:
@@ -234,20 +219,16 @@ def _resolve(systems: list[System]) -> tuple[dict, list[int]]:
         if system.fuses:
             resolved[system.name] = {"late_fusion": " and ".join(system.fuses)}
             continue
-        values, precision = load_settings(
-            [
-                str(system.hparams_file),
-                *system.overrides,
-                *as_options(system.settings),
-            ]
+        options = as_options(system.settings)
+        hparams, run_opts = load_configuration(
+            [str(system.hparams_file), *system.overrides, *options]
         )
-        folds = list(range(1, values["number_of_folds"] + 1))
-        own = {
+        folds = list(range(1, hparams["number_of_folds"] + 1))
+        resolved[system.name] = {
             key: value
-            for key, value in values.items()
+            for key, value in plain_values(hparams).items()
             if not _NOT_OF_A_SYSTEM.fullmatch(key)
-        }
-        resolved[system.name] = own | {"precision": precision}
+        } | {"precision": run_opts["precision"]}
     return resolved, folds
 
 
@@ -261,18 +242,20 @@ def _check_names(plan: Plan) -> None:
                 f"{plan.file}: the systems '{other.name}' and '{system.name}' "
                 "have the same folder: rename one"
             )
-    for system in plan.systems:
-        for part in system.fuses:
-            if part not in plan.resolved or part == system.name:
-                raise BadInput(
-                    f"{plan.file}: '{system.name}' fuses '{part}', which is "
-                    f"no other system of the experiment: choose among "
-                    f"{'; '.join(plan.resolved)}"
-                )
-    for name in plan.published:
-        if name not in plan.resolved:
+    names = [
+        (part, f"'{system.name}' fuses '{part}'", system.name)
+        for system in plan.systems
+        for part in system.fuses
+    ]
+    if plan.published:
+        names += [
+            (name, f"a figure is published for '{name}'", None)
+            for name in plan.published.figures
+        ]
+    for name, clause, own in names:
+        if name not in plan.resolved or name == own:
+            others = [name for name in plan.resolved if name != own]
             raise BadInput(
-                f"{plan.file}: a figure is published for '{name}', which is "
-                f"no system of the experiment: choose one of "
-                f"{'; '.join(plan.resolved)}"
+                f"{plan.file}: {clause}, which is no system of the "
+                f"experiment: choose among {'; '.join(others)}"
             )

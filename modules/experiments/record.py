@@ -1,13 +1,10 @@
 """experiment.json: runs of other settings never mix in a folder."""
 
-import json
 import os
 
 from modules.errors import BadInput
-from modules.experiments.experiment_file import ROOT
 from modules.experiments.plan import Plan
-from modules.experiments.training import ADDED
-from modules.files import read_json, write_text
+from modules.files import read_json, write_json
 
 
 def record_plan(plan: Plan, jobs: int = 1) -> int:
@@ -26,65 +23,48 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     -------
     threads : int
         Threads of each run. An experiment keeps the number that it began
-        with, whatever `jobs` is later: sums in another order round otherwise,
-        so that a run would not go on bit for bit.
+        with, whatever `jobs` is later: another number changes the order of
+        sums, and a run would no longer go on bit for bit.
 
     Raises
     ------
     BadInput
-        If the folder has another experiment.
+        If the folder belongs to another experiment.
     """
     path = plan.output_folder / "experiment.json"
-    before = _read(path)
-    for name, values in before["systems"].items():
-        _check_same(plan, name, values)
+    before = {"systems": {}}
+    if path.exists():
+        try:
+            before = read_json(path)
+            systems = {k: dict(v) for k, v in before["systems"].items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+            raise BadInput(
+                f"{path} is damaged: choose another --output_folder, or delete "
+                "this file if all runs of the folder are of this experiment"
+            ) from e
+        for name, values in systems.items():
+            _check_same(plan, name, values)
     cores = len(os.sched_getaffinity(0))
     threads = before.get("threads") or max(1, cores // jobs)
     plan.output_folder.mkdir(parents=True, exist_ok=True)
-    file = plan.hparams_file
     record = {
         "title": plan.title,
         "file": str(plan.file),
-        "hparams_file": str(
-            file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-        ),
         "overrides": plan.overrides,
         "folds": plan.folds,
         "seeds": plan.seeds,
         "threads": threads,
         "systems": plan.resolved,
     }
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    write_json(path, record)
     return threads
 
 
-def _read(path):
-    """Return the record of an earlier start; one without systems if none."""
-    if not path.exists():
-        return {"systems": {}}
-    try:
-        before = read_json(path)
-        before["systems"].items()
-        return before
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as problem:
-        raise BadInput(
-            f"{path} is damaged: delete it if the folder has runs of this "
-            "experiment alone, else choose another --output_folder"
-        ) from problem
-
-
-def _check_same(plan, name, before):
+def _check_same(plan: Plan, name: str, before: dict) -> None:
     """Refuse a system that has changed or is gone."""
-    if name not in plan.resolved:
-        differing = [f"system '{name}', which this command does not have"]
-    else:
-        before, now = ADDED | before, ADDED | plan.resolved[name]
+    now = plan.resolved.get(name)
+    differing = [f"system '{name}', which this command does not have"]
+    if now is not None:
         differing = [
             f"'{name}' with {key} {before.get(key)} instead of {now.get(key)}"
             for key in sorted({*before, *now})

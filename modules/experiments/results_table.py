@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from modules.errors import BadInput
-from modules.experiments.finished_run import FinishedRun, read_finished_run
+from modules.experiments.finished_run import FinishedRun
 from modules.experiments.plan import FAILED, LOG, Plan, PlannedRun, System
 from modules.training.metrics import score
 
@@ -77,7 +77,7 @@ class Row:
                 "speaker": run.test.speakers,
                 "truth": run.test.truth,
                 "guess": run.test.guess,
-                "right": run.test.right,
+                "right": run.test.guess == run.test.truth,
                 "confidence": run.test.probabilities.max(axis=1),
                 "gender": [entry.get("gender") for entry in entries],
                 "agreement": [
@@ -178,7 +178,7 @@ def collect(plan: Plan) -> Table:
         try:
             if not run.finished:
                 raise BadInput(_why(run))
-            row.runs[key] = read_finished_run(run.folder)
+            row.runs[key] = FinishedRun(run.folder)
             done.append(row.runs[key])
         except BadInput as problem:
             row.missing[key] = run, str(problem)

@@ -26,12 +26,10 @@ def mean_std(summary: dict, seeds: int) -> str:
 
 def published(system: dict) -> str:
     """Return "mean (std)" of a system's published figures, or ""."""
-    figure = system["published"] or {}
     return " / ".join(
         f"{one['mean']:.2f}"
         + ("" if one["std"] is None else f" ({one['std']:.2f})")
-        for one in (figure, figure.get("second"))
-        if one
+        for one in system["published"] or []
     )
 
 

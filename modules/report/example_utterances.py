@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from modules.audio import SAMPLE_RATE, read_speech
 from modules.errors import BadInput
 from modules.experiments.plan import Plan, PlannedRun
-from modules.files import read_json
+from modules.manifest import read_manifest
 from modules.plots import draw_attention, draw_spectrogram, draw_waveform
-from modules.report.attention import TrainedHead
 from modules.report.plots import STYLE, data_uri, embed, plt
-from modules.training.experiment import load_experiment
+from modules.training.configuration import load_configuration
+from modules.training.run import Run
 
 LONGEST_SECONDS = 12
 
@@ -35,30 +35,28 @@ def show_examples(plan: Plan, examples: dict) -> dict:
         ``problems``: sentences on what cannot be shown.
     """
     runs = {
-        run.fold: run
-        for run in reversed(plan.runs)
-        if run.system.name == examples["system"] and run.finished
+        (run.fold, run.seed): _ExampleRun(plan, run)
+        for run in plan.runs
+        if run.system.name == examples["system"]
     }
-    readers = {fold: _Reader(plan, run) for fold, run in runs.items()}
-    shown = {"system": examples["system"], "problems": []}
+    shown = {"system": examples["system"], "right": [], "wrong": []}
+    problems = []
     for kind in ("right", "wrong"):
-        shown[kind] = []
         for example in examples[kind]:
-            reader = readers[example["fold"]]
+            run = runs[example["fold"], example["seed"]]
             try:
-                waveform, attention = reader.read(example["utterance"])
-            except (BadInput, OSError, KeyError, ValueError) as problem:
-                reader.problem = (
-                    f"The recordings cannot be shown here: {problem}."
+                waveform, attention = run.read(example["utterance"])
+            except (BadInput, OSError, KeyError) as problem:
+                problems.append(
+                    f"The recordings cannot be shown here: {problem}"
                 )
                 break
             shown[kind].append(example | _plots(waveform, attention, example))
-    problems = (reader.problem for reader in readers.values())
-    shown["problems"] = list(dict.fromkeys(filter(None, problems)))
-    return shown
+    problems += [run.problem for run in runs.values() if run.problem]
+    return shown | {"problems": list(dict.fromkeys(problems))}
 
 
-class _Reader:
+class _ExampleRun:
     """Reads recordings of a run, and the attention of its head to them.
 
     Arguments
@@ -69,42 +67,54 @@ class _Reader:
 
     def __init__(self, plan: Plan, run: PlannedRun):
         self.plan, self.run = plan, run
+        self.entries = self.head = self.cache = None
         self.problem = ""
-        self.loaded = None
 
     def read(self, utterance: str) -> tuple:
         """Return waveform [samples] and attention [frames] or None.
 
         Raises
         ------
-        BadInput, OSError, KeyError, ValueError
+        BadInput, OSError, KeyError
             If the recording or its manifest is gone.
         """
-        if self.loaded is None:
-            self._load()
-        entries, data_folder, head = self.loaded
-        entry = entries[utterance]
-        path = entry["wav"].replace("{data_root}", str(data_folder or "."))
-        waveform = read_speech(path)
-        attention = None
-        if head is not None:
-            try:
-                attention = head.attention(entry)
-            except BadInput as problem:
-                self.problem = f"Attention cannot be shown: {problem}."
-        return waveform, attention
+        if self.entries is None:
+            # The places of the command line: the corpus may have moved.
+            hparams, _ = load_configuration(self.plan.arguments(self.run))
+            path = self.run.folder / "manifests" / "test.json"
+            self.entries = read_manifest(path, hparams["data_folder"])
+            self._load_head(hparams)
+        entry = self.entries[utterance]
+        return read_speech(entry["wav"]), self._attention(entry)
 
-    def _load(self):
-        """Load manifest, data folder and head once."""
-        hparams, _ = load_experiment(self.plan.arguments(self.run))
-        head = None
+    def _load_head(self, hparams):
+        """Load the head and the stored hidden states, as far as there are."""
+        if self.run.system.fuses:
+            return
         try:
-            if self.run.system.is_trained:
-                head = TrainedHead.with_attention(self.run.folder, hparams)
+            self.cache = getattr(hparams["upstream"](), "cache", None)
+            self.head = Run(self.run.folder).make_head()
         except BadInput as problem:
             self.problem = f"Attention cannot be shown: {problem}."
-        entries = read_json(self.run.folder / "manifests" / "test.json")
-        self.loaded = entries, hparams["data_folder"], head
+
+    @torch.inference_mode()
+    def _attention(self, entry):
+        """Return the weight of each frame, or None."""
+        if self.head is None or self.cache is None:
+            return None
+        try:
+            stored = self.cache.read(entry["sha256"])
+            if isinstance(stored, tuple):  # of two encoders
+                return None
+        except (BadInput, KeyError):
+            self.problem = (
+                "Attention cannot be shown: the stored hidden states of a "
+                "recording are gone."
+            )
+            return None
+        states = stored.float().movedim(1, 0)[:, None]
+        weights = self.head.embedding.attention_weights(states, torch.ones(1))
+        return None if weights is None else weights[0]
 
 
 def _plots(

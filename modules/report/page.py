@@ -95,7 +95,7 @@ def _overview(results: dict, systems: list[dict]) -> dict:
                 "mean": 100 * s["WA"]["mean"],
                 "interval": [100 * edge for edge in s["interval"]["WA"]],
                 "folds": [100 * v for v in s["by_fold"]["WA"].values()],
-                "published": s["published"]["mean"]
+                "published": s["published"][0]["mean"]
                 if s["published"] and is_wa
                 else None,
             }
