@@ -83,6 +83,7 @@ def command(tone_corpus, encoder_folder, tmp_path_factory):
 
     def make(output_folder, **changes):
         options = {
+            "corpus": "csv",
             "csv_file": tone_corpus,
             "output_folder": output_folder,
             "cache_folder": cache,
@@ -90,9 +91,11 @@ def command(tone_corpus, encoder_folder, tmp_path_factory):
             "number_of_epochs": 3,
             "batch_size": 8,
             "projection_size": 8,
+            "normalize_layers": "true",
+            "lr": 0.001,
         } | changes
         return [
-            str(ROOT / "hparams/corr_own_corpus.yaml"),
+            str(ROOT / "hparams/corr_wavlm.yaml"),
             *(f"--{key}={value}" for key, value in options.items()),
             "--noprogressbar",
             "--device=cpu",
@@ -212,14 +215,14 @@ def table_command(command, tmp_path_factory):
         path = root / f"{len(list(root.iterdir()))}.yaml"
         experiment = {
             "title": "Tones & noise",
-            "hparams": "hparams/corr_own_corpus.yaml",
+            "hparams": "hparams/corr_wavlm.yaml",
             "settings": {"number_of_epochs": number_of_epochs},
             "systems": [
                 {"name": "s 0", "label_smoothing": 0.0},
                 {"name": "s 0.1", "label_smoothing": 0.1},
+                {"name": "baseline", "hparams": "hparams/baseline.yaml"},
             ],
             "seeds": [1, 2],
-            "floor": True,
             "published": {
                 "source": "nobody",
                 "metric": "WA",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from modules.audio import SAMPLE_RATE, read_speech
 from modules.errors import BadInput
 from modules.experiments.plan import Plan, PlannedRun
+from modules.features.stored_states import StoredStates
 from modules.manifest import read_manifest
 from modules.plots import draw_attention, draw_spectrogram, draw_waveform
 from modules.report.plots import STYLE, data_uri, embed, plt
@@ -104,13 +105,13 @@ class _ExampleRun:
             return None
         try:
             stored = self.cache.read(entry["sha256"])
-            if isinstance(stored, tuple):  # of two encoders
-                return None
         except (BadInput, KeyError):
             self.problem = (
                 "Attention cannot be shown: the stored hidden states of a "
                 "recording are gone."
             )
+            return None
+        if not isinstance(stored, StoredStates):  # of two encoders
             return None
         states = stored.float().movedim(1, 0)[:, None]
         weights = self.head.embedding.attention_weights(states, torch.ones(1))

@@ -5,6 +5,7 @@ import pathlib
 
 import jinja2
 
+from modules.experiments import text
 from modules.experiments.calibration import BINS
 from modules.experiments.plan import Plan
 from modules.experiments.results_table import METRICS
@@ -12,12 +13,6 @@ from modules.experiments.significance import (
     DRAWN_FLIPS,
     EXACT_SPEAKERS,
     RESAMPLES,
-)
-from modules.experiments.text import (
-    mean_std,
-    percent,
-    published,
-    published_name,
 )
 from modules.files import write_text
 from modules.report import plots, system_plots
@@ -50,63 +45,34 @@ def write_report(plan: Plan, results: dict) -> pathlib.Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "published": published}
+    environment.filters["percent"] = text.percent
+    environment.filters["published"] = text.published
     systems = [s for s in results["systems"] if s["finished"]]
-    best = next(s for s in systems if s["system"] == results["best"])
-    shown = [s for s in systems if s["system"] in results["smoothing_siblings"]]
+    systems.sort(key=lambda system: system["system"] != results["best"])
+    speakers = results["speakers"]
     page = environment.get_template("template.html").render(
         results=results,
         metrics=METRICS,
-        published_name=published_name(results),
-        mean_std=lambda summary: mean_std(summary, len(results["seeds"])),
-        best=best,
+        published_name=text.published_name(results),
+        mean_std=lambda own: text.mean_std(own, len(results["seeds"])),
         date=datetime.date.today().isoformat(),
         resamples=RESAMPLES,
         drawn_flips=DRAWN_FLIPS,
-        exact_flips=2 ** results["speakers"]
-        if results["speakers"] <= EXACT_SPEAKERS
-        else None,
+        exact_flips=2**speakers if speakers <= EXACT_SPEAKERS else None,
         bins=BINS,
-        overview=_overview(results, systems),
-        grid=_grid(results),
-        matrix=_matrix(results, systems),
-        views=[
-            _view(system, results["labels"])
-            for system in [best, *(s for s in systems if s is not best)]
-        ],
-        curves=_curves(systems),
+        grid=_grid(results["systems"]),
+        views=[_view(system, results["labels"]) for system in systems],
         examples=show_examples(plan, results["examples"]),
-        diagrams=_diagrams(shown),
-        agreement=_agreement(shown),
         hyperparams=_hyperparams(plan),
+        **_plots(results),
     )
     path = plan.output_folder / "report.html"
     write_text(path, page)
     return path
 
 
-def _overview(results: dict, systems: list[dict]) -> dict:
-    """Return the plot of every system's WA."""
-    is_wa = results["published_metric"].startswith("WA")
-    return plots.draw_overview(
-        [s["system"] for s in systems],
-        [
-            {
-                "mean": 100 * s["WA"]["mean"],
-                "interval": [100 * edge for edge in s["interval"]["WA"]],
-                "folds": [100 * v for v in s["by_fold"]["WA"].values()],
-                "published": s["published"][0]["mean"]
-                if s["published"] and is_wa
-                else None,
-            }
-            for s in systems
-        ],
-    )
-
-
-def _grid(results: dict) -> dict | None:
+def _grid(systems: list[dict]) -> dict | None:
     """Return systems by rows and columns of the grid; None without one."""
-    systems = results["systems"]
     columns = list(dict.fromkeys(s["column"] for s in systems if s["column"]))
     if not columns:
         return None
@@ -121,14 +87,6 @@ def _grid(results: dict) -> dict | None:
     }
 
 
-def _matrix(results: dict, systems: list[dict]) -> dict | None:
-    """Return the plot of all differences, unless there are too many."""
-    names = [s["system"] for s in systems]
-    if not results["comparisons"] or len(names) > MOST_IN_MATRIX:
-        return None
-    return plots.draw_pairs(names, results["comparisons"])
-
-
 def _view(system: dict, labels: list[str]) -> dict:
     """Return a system and its plots."""
     curves, weights = system["learning_curves"], system["layer_weights"]
@@ -136,39 +94,35 @@ def _view(system: dict, labels: list[str]) -> dict:
         "system": system,
         "confusion": system_plots.draw_confusions(system, labels),
         "recall": system_plots.draw_recalls(system, labels),
-        "curves": system_plots.draw_curves(curves) if curves else None,
-        "weights": system_plots.draw_layer_weights(weights)
-        if weights
-        else None,
+        "curves": curves and system_plots.draw_curves(curves),
+        "weights": weights and system_plots.draw_layer_weights(weights),
     }
 
 
-def _curves(systems: list[dict]) -> dict | None:
-    """Return the plot of all systems' dev accuracy, or None."""
+def _plots(results: dict) -> dict:
+    """Return the plots that compare systems; an empty value without data."""
+    systems = [s for s in results["systems"] if s["finished"]]
+    names = [s["system"] for s in systems]
+    pairs = results["comparisons"] if len(names) <= MOST_IN_MATRIX else []
     curves = {
         s["system"]: [fold["dev_WA"] for fold in s["learning_curves"].values()]
         for s in systems
         if s["learning_curves"]
     }
-    return plots.draw_all_curves(curves) if len(curves) > 1 else None
-
-
-def _diagrams(systems: list[dict]) -> dict | None:
-    """Return the plot of the systems' calibration, or None."""
-    known = [s for s in systems if s["calibration"]][:MOST_DIAGRAMS]
-    return plots.draw_reliability(known) if known else None
-
-
-def _agreement(systems: list[dict]) -> dict | None:
-    """Return accuracy against agreement of the systems, or None."""
-    lines = {
-        s["system"]: s["agreement"]
-        for s in systems[:MOST_DIAGRAMS]
-        if s["agreement"]
+    alike = [s for s in systems if s["system"] in results["smoothing_siblings"]]
+    calibrated = [s for s in alike if s["calibration"]][:MOST_DIAGRAMS]
+    lines = {s["system"]: s["agreement"] for s in alike if s["agreement"]}
+    lines = dict(list(lines.items())[:MOST_DIAGRAMS])
+    is_wa = results["published_metric"].startswith("WA")
+    with_published = is_wa and any(s["published"] for s in systems)
+    return {
+        "overview": plots.draw_overview(systems, with_published),
+        "matrix": pairs and plots.draw_pairs(names, pairs),
+        "all_curves": len(curves) > 1 and plots.draw_all_curves(curves),
+        "diagrams": calibrated and plots.draw_reliability(calibrated),
+        "agreement": lines and plots.draw_agreement(lines),
+        "agreement_lines": lines,
     }
-    if not lines:
-        return None
-    return {"plot": plots.draw_agreement(lines), "lines": lines}
 
 
 def _hyperparams(plan: Plan) -> dict | None:
@@ -176,6 +130,6 @@ def _hyperparams(plan: Plan) -> dict | None:
     for run in plan.runs:
         path = run.folder / "hyperparams.yaml"
         if run.finished and path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            return {"run": run.name, "text": text}
+            content = path.read_text(encoding="utf-8", errors="replace")
+            return {"run": run.name, "text": content}
     return None

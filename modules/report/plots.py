@@ -1,24 +1,27 @@
-"""Plots of the report, each a data URI with a text alternative."""
+"""Plots that compare systems, each a data URI with a text alternative."""
 
 import base64
+import functools
 import io
 from collections.abc import Callable
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
+BLUE, ORANGE, GREY = "#2a5d84", "#d1803c", "#888888"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
+    "axes.edgecolor": GREY,
     "axes.titlesize": 9,
+    "axes.titlelocation": "left",
     "axes.prop_cycle": matplotlib.cycler(
-        color=["#2a5d84", "#d1803c", "#5a8f5a", "#9c5a8a", "#8a7a3a", "#5f5f5f"]
+        color=[BLUE, ORANGE, "#5a8f5a", "#9c5a8a", "#8a7a3a", "#5f5f5f"]
     ),
     "legend.frameon": False,
     "svg.hashsalt": "report",
@@ -28,11 +31,11 @@ STYLE = {
 def styled(draw: Callable) -> Callable:
     """Make a function draw in the report's style."""
 
+    @functools.wraps(draw)
     def drawn(*args, **kwargs):
         with plt.rc_context(STYLE):
             return draw(*args, **kwargs)
 
-    drawn.__doc__ = draw.__doc__
     return drawn
 
 
@@ -53,40 +56,45 @@ def data_uri(content: bytes, media: str) -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-@styled
-def draw_overview(names: list[str], figures: list[dict]) -> dict:
-    """Draw each system's mean, interval, folds and published figure.
+def by_epoch(axes, curves: dict, **options) -> None:
+    """Draw name -> value of each epoch, a line for each name."""
+    for name, values in curves.items():
+        epochs = range(1, len(values) + 1)
+        axes.plot(epochs, values, label=name, linewidth=1.2, **options)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
-    Arguments
-    ---------
-    names : list of str
-        Systems, from the top.
-    figures : list of dict
-        In percent: ``mean``, ``interval`` (low, high), ``folds`` (list),
-        ``published`` (or None).
-    """
+
+def legend_outside(axes) -> None:
+    """Draw the legend to the right of the axes."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=7.5)
+
+
+@styled
+def draw_overview(systems: list[dict], with_published: bool) -> dict:
+    """Draw WA of each system: mean, interval, folds and published figure."""
+    names = [system["system"] for system in systems]
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.33 * len(names)))
-    for y, own in enumerate(figures):
-        axes.plot(own["interval"], [y, y], color="#2a5d84", linewidth=2)
-        axes.plot(
-            own["folds"], [y] * len(own["folds"]), "|", color="#888888", ms=8
+    means = [100 * system["WA"]["mean"] for system in systems]
+    for y, (system, mean) in enumerate(zip(systems, means)):
+        edges = 100 * np.array(system["interval"]["WA"])
+        folds = [100 * value for value in system["by_fold"]["WA"].values()]
+        axes.plot(edges, [y, y], color=BLUE, linewidth=2)
+        axes.plot(folds, [y] * len(folds), "|", color=GREY, ms=8)
+        axes.plot(mean, y, "o", color=BLUE, ms=6)
+        if with_published and system["published"]:
+            axes.plot(system["published"][0]["mean"], y, "D", color=ORANGE)
+    handles = {
+        "mean and 95% interval": plt.Line2D([], [], color=BLUE, marker="o"),
+        "one fold": plt.Line2D([], [], color=GREY, marker="|", linestyle=""),
+    }
+    if with_published:
+        handles["published"] = plt.Line2D(
+            [], [], color=ORANGE, marker="D", linestyle=""
         )
-        axes.plot(own["mean"], y, "o", color="#2a5d84", ms=6)
-        if own["published"] is not None:
-            axes.plot(own["published"], y, "D", color="#d1803c", ms=5)
-    handles = [
-        plt.Line2D([], [], color="#2a5d84", marker="o"),
-        plt.Line2D([], [], color="#888888", marker="|", linestyle="", ms=8),
-    ]
-    words = ["mean and 95% interval", "one fold"]
-    if any(own["published"] is not None for own in figures):
-        handles.append(
-            plt.Line2D([], [], color="#d1803c", marker="D", linestyle="")
-        )
-        words.append("published")
     axes.legend(
+        handles.values(),
         handles,
-        words,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=3,
@@ -97,11 +105,8 @@ def draw_overview(names: list[str], figures: list[dict]) -> dict:
     axes.set_xlabel("WA in percent")
     axes.grid(axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
-    return embed(
-        figure,
-        "WA of every system with its interval, in percent: "
-        + "; ".join(f"{n} {o['mean']:.1f}" for n, o in zip(names, figures)),
-    )
+    figures = "; ".join(f"{n} {mean:.1f}" for n, mean in zip(names, means))
+    return embed(figure, f"WA of every system in percent: {figures}")
 
 
 @styled
@@ -115,11 +120,11 @@ def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     comparisons : list of dict
         From `modules.experiments.compare.compare`.
     """
-    place = {name: i for i, name in enumerate(names)}
+    places = {name: i for i, name in enumerate(names)}
     differences = np.full((len(names), len(names)), np.nan)
     corrected = np.full_like(differences, np.nan)
     for pair in comparisons:
-        i, j = place[pair["first"]], place[pair["second"]]
+        i, j = places[pair["first"]], places[pair["second"]]
         differences[i, j] = 100 * pair["difference"]
         differences[j, i] = -differences[i, j]
         corrected[i, j] = corrected[j, i] = pair["p_max"]
@@ -134,7 +139,8 @@ def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
         axes.text(
             j,
             i,
-            f"{value:+.1f}" + ("*" if significant else ""),
+            # Adding 0 turns -0.0 into 0.0.
+            f"{round(value, 1) + 0:+.1f}" + ("*" if significant else ""),
             ha="center",
             va="center",
             fontsize=7.5,
@@ -144,8 +150,7 @@ def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return embed(
         figure,
         "Differences in accuracy, row minus column, in points; the table "
@@ -163,49 +168,33 @@ def draw_all_curves(curves: dict) -> dict:
         System -> a list of values by epoch for each fold; the mean over the
         folds is drawn, as far as all of them went.
     """
-    means = {}
-    for name, folds in curves.items():
-        shortest = min(map(len, folds))
-        means[name] = np.mean([fold[:shortest] for fold in folds], axis=0)
     figure, axes = plt.subplots(figsize=(6.5, 3.2))
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
-    styles = ["-", "--", "-.", ":"]
-    for i, (name, values) in enumerate(means.items()):
-        axes.plot(
-            range(1, len(values) + 1),
-            100 * values,
-            styles[i % 4],
-            color=colors[i],
-            linewidth=1.3,
-            label=name,
-        )
-    axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    last = []
+    for i, (name, folds) in enumerate(curves.items()):
+        shortest = min(map(len, folds))
+        mean = 100 * np.mean([fold[:shortest] for fold in folds], axis=0)
+        style = ["-", "--", "-.", ":"][i % 4]
+        by_epoch(axes, {name: mean}, color=colors[i], linestyle=style)
+        last.append(f"{name} {mean[-1]:.0f}%")
     axes.set_ylabel("dev WA in percent")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=7.5)
-    return embed(
-        figure,
-        "Dev accuracy by epoch, after the last: "
-        + "; ".join(f"{n} {v[-1]:.0%}" for n, v in means.items()),
-    )
+    legend_outside(axes)
+    alt = "Dev accuracy by epoch, after the last: "
+    return embed(figure, alt + "; ".join(last))
 
 
 @styled
 def draw_reliability(systems: list[dict]) -> dict:
-    """Draw reliability diagrams side by side.
-
-    Arguments
-    ---------
-    systems : list of dict
-        Of results.json, with ``calibration``.
-    """
+    """Draw reliability diagrams of systems with calibration side by side."""
     figure, all_axes = plt.subplots(
         1,
         len(systems),
         figsize=(max(4.2, 3.3 * len(systems)), 3.4),
         sharey=True,
         squeeze=False,
+        layout="tight",
     )
+    alts = []
     for axes, system in zip(all_axes[0], systems):
         own = system["calibration"]
         axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle="--", lw=1)
@@ -218,24 +207,16 @@ def draw_reliability(systems: list[dict]) -> dict:
                 lw=1.2,
                 label=f"{name} scaling, ECE {100 * ece:.1f}",
             )
-        axes.set_title(system["system"], loc="left")
-        axes.set_xlabel("confidence")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
-        axes.set_aspect("equal")
+        axes.set(title=system["system"], xlabel="confidence", aspect="equal")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc="upper left", fontsize=7.5)
+        alts.append(
+            f"{system['system']}: expected calibration error "
+            f"{own['ece'][0]:.1%} before and {own['ece'][1]:.1%} after "
+            "temperature scaling"
+        )
     all_axes[0][0].set_ylabel("accuracy")
-    figure.tight_layout()
-    return embed(
-        figure,
-        "Reliability diagrams: "
-        + "; ".join(
-            f"{s['system']}: expected calibration error "
-            f"{s['calibration']['ece'][0]:.1%} before and "
-            f"{s['calibration']['ece'][1]:.1%} after temperature scaling"
-            for s in systems
-        ),
-    )
+    return embed(figure, "Reliability diagrams: " + "; ".join(alts))
 
 
 @styled
@@ -248,19 +229,16 @@ def draw_agreement(lines: dict) -> dict:
         System -> list of `modules.experiments.breakdowns.agreement`.
     """
     figure, axes = plt.subplots(figsize=(6.5, 2.9))
+    alts = []
     for name, bins in lines.items():
         middles = [50 * (own["low"] + own["high"]) for own in bins]
         heights = [100 * own["accuracy"] for own in bins]
         axes.plot(middles, heights, "o-", ms=5, label=name)
+        alts.append(
+            f"{name} {heights[0]:.0f}% at the lowest agreement, "
+            f"{heights[-1]:.0f}% at the highest"
+        )
     axes.set_xlabel("share of annotators who chose the label, in percent")
     axes.set_ylabel("accuracy in percent")
     axes.legend(loc="best")
-    return embed(
-        figure,
-        "Accuracy against agreement: "
-        + "; ".join(
-            f"{name} {bins[0]['accuracy']:.0%} where fewest agree, "
-            f"{bins[-1]['accuracy']:.0%} where most do"
-            for name, bins in lines.items()
-        ),
-    )
+    return embed(figure, "Accuracy by agreement: " + "; ".join(alts))
