@@ -52,38 +52,32 @@ def launch(plan: Plan, jobs: int = 1, threads: int = 1) -> list[PlannedRun]:
     reading = [run for run in waiting if plan.reads_experiment(run)]
     first = [run for run in waiting if run not in [*fused, *reading]]
     with _term_as_int():
-        # Before the bar of the runs begins to count the time.
         _encode(plan, first, context)
-        return _show(
-            itertools.chain(
-                _run(plan, first, jobs, context),
-                _run(plan, reading, jobs, context),
-                _fuse(plan, fused),
-            ),
-            total=len(plan.runs),
-            finished=len(plan.runs) - len(waiting),
+        ended = itertools.chain(
+            _run(plan, first, jobs, context),
+            _run(plan, reading, jobs, context),
+            _fuse(plan, fused),
         )
+        return _show(ended, len(plan.runs), len(waiting))
 
 
-def _show(ended, total, finished):
-    """Show (run, problem) as runs end; return those that failed."""
+def _show(ended, total, waiting):
+    """Show (run, problem) as runs end; return those that failed.
+
+    The bar begins after the encoding, so that it counts runs alone.
+    """
     failed = []
-    with tqdm(
-        total=total,
-        initial=finished,
-        desc="runs",
-        unit="run",
-        dynamic_ncols=True,
-    ) as bar:
+    options = {"desc": "runs", "unit": "run", "dynamic_ncols": True}
+    with tqdm(total=total, initial=total - waiting, **options) as bar:
         for run, problem in ended:
             bar.update()
-            if problem:
-                failed.append(run)
-                run.folder.mkdir(parents=True, exist_ok=True)
-                write_text(run.folder / FAILED, f"{problem}\n")
-                bar.write(f"FAILED {run.name}: {problem}")
-            else:
+            if not problem:
                 bar.write(_line(run))
+                continue
+            failed.append(run)
+            run.folder.mkdir(parents=True, exist_ok=True)
+            write_text(run.folder / FAILED, f"{problem}\n")
+            bar.write(f"FAILED {run.name}: {problem}")
     return failed
 
 
@@ -131,7 +125,7 @@ def _encode(plan, runs, context):
                 target=encode_one, args=[arguments], daemon=True
             )
             process.start()
-            with _stopping([process]):
+            with _stopping(lambda: [process]):
                 process.join()
             if process.exitcode == 0:
                 break
@@ -169,9 +163,9 @@ def _stopping(processes):
     try:
         yield
     except BaseException:
-        for process in processes:
+        for process in processes():
             process.terminate()
-        for process in processes:
+        for process in processes():
             process.join()
         raise
 
@@ -179,52 +173,44 @@ def _stopping(processes):
 def _run(plan, runs, jobs, context):
     """Run runs; give each with its problem ("" if none) when it ends."""
     waiting = collections.deque(runs)
-    running = {}
+    running = {}  # sentinel -> (run, process)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_stopping(running.values()))
+        stack.enter_context(_stopping(lambda: [p for _, p in running.values()]))
         while waiting or running:
             while waiting and len(running) < jobs:
-                process = _Process(context, plan, waiting.popleft())
-                running[process.sentinel] = process
+                run = waiting.popleft()
+                process = _start(plan, run, context)
+                running[process.sentinel] = run, process
             for sentinel in connection.wait(list(running)):
-                process = running.pop(sentinel)
+                run, process = running.pop(sentinel)
                 process.join()
-                yield process.run, process.problem()
+                yield run, _problem(run, process.exitcode)
 
 
-class _Process:
-    """The process of one run."""
+def _start(plan, run, context):
+    """Start the process of a run."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / FAILED).unlink(missing_ok=True)
+    arguments = [plan.arguments(run), str(run.folder / LOG)]
+    process = context.Process(target=run_one, args=arguments, daemon=True)
+    process.start()
+    return process
 
-    def __init__(self, context, plan, run):
-        self.run = run
-        run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / FAILED).unlink(missing_ok=True)
-        self.process = context.Process(
-            target=run_one,
-            args=[plan.arguments(run), str(run.folder / LOG)],
-            daemon=True,
+
+def _problem(run, code):
+    """Return what went wrong in a sentence, or ""."""
+    log = run.folder / LOG
+    if code == 0 and run.finished:
+        return ""
+    if code < 0:
+        names = {one.value: one.name for one in signal.Signals}
+        return f"ended by {names.get(-code, f'signal {-code}')}, log: {log}"
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as problem:
+        return (
+            f"ended with exit status {code} before it could write to {log} "
+            f"({problem.strerror})"
         )
-        self.process.start()
-        self.sentinel = self.process.sentinel
-        self.terminate, self.join = self.process.terminate, self.process.join
-
-    def problem(self):
-        """Return what went wrong in a sentence, or ""."""
-        code = self.process.exitcode
-        log = self.run.folder / LOG
-        if code == 0 and self.run.finished:
-            return ""
-        if code < 0:
-            names = {one.value: one.name for one in signal.Signals}
-            return f"ended by {names.get(-code, f'signal {-code}')}, log: {log}"
-        try:
-            lines = log.read_text(encoding="utf-8", errors="replace").split(
-                "\n"
-            )
-        except OSError as problem:
-            return (
-                f"ended with exit status {code} before it could write to "
-                f"{log} ({problem.strerror})"
-            )
-        written = [line.strip() for line in lines if line.strip()]
-        return f"{written[-1] if written else 'no message'} (log: {log})"
+    written = [line.strip() for line in lines if line.strip()]
+    return f"{written[-1] if written else 'no message'} (log: {log})"

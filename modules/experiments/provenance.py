@@ -1,6 +1,5 @@
 """How the figures of an experiment were made."""
 
-import hashlib
 import shlex
 import statistics
 
@@ -65,18 +64,21 @@ def shared_settings(plan: Plan) -> tuple[dict, dict]:
     # In order, each once: systems may have files of their own.
     keys = list(dict.fromkeys(key for values in trained for key in values))
     common = {
-        key: trained[0].get(key)
+        key: trained[0][key]
         for key in keys
-        if all(values.get(key) == trained[0].get(key) for values in trained)
+        if all(
+            key in values and values[key] == trained[0][key]
+            for values in trained
+        )
+    }
+    # A late fusion has no settings.
+    own = {
+        system.name: {} if system.fuses else plan.resolved[system.name]
+        for system in plan.systems
     }
     varied = {
-        system.name: {
-            # A late fusion has no settings.
-            key: "" if system.fuses else plan.resolved[system.name].get(key, "")
-            for key in keys
-            if key not in common
-        }
-        for system in plan.systems
+        name: {k: values.get(k, "") for k in keys if k not in common}
+        for name, values in own.items()
     }
     return common, varied
 
@@ -103,19 +105,13 @@ def _folds(table: Table) -> dict:
     folds = {}
     for row in table.finished:
         for (fold, seed), run in row.runs.items():
-            if fold in folds:
-                continue
-            test = run.folder / "manifests" / "test.json"
             counts = [sum(c) for c in row.scores[fold, seed]["confusion"]]
-            folds[fold] = {
+            own = {
                 "speakers": sorted(set(run.test.speakers)),
-                **{
-                    split: run.results[f"n_{split}"]
-                    for split in ("train", "dev", "test")
-                },
                 "classes": dict(zip(table.labels, counts)),
-                "test_manifest": hashlib.sha256(test.read_bytes()).hexdigest()
-                if run.manifest
-                else "",
+                "test_manifest": run.record.get("manifests", {}).get("test"),
             }
+            for split in ("train", "dev", "test"):
+                own[split] = run.results[f"n_{split}"]
+            folds.setdefault(fold, own)
     return dict(sorted(folds.items()))

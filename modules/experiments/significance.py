@@ -16,9 +16,7 @@ RESAMPLES = 2_000
 LEVEL = 0.95
 
 
-def bootstrap_interval(
-    confusions: np.ndarray, level: float = LEVEL, seed: int = 0
-) -> dict:
+def bootstrap_interval(confusions: np.ndarray, seed: int = 0) -> dict:
     """Return intervals of WA and UA by resampling speakers.
 
     The edges are percentiles of the figures over all utterances of speakers
@@ -29,8 +27,6 @@ def bootstrap_interval(
     ---------
     confusions : numpy.ndarray
         Counts, [speakers, true classes, predicted classes].
-    level : float
-        Share of the resamples inside.
     seed : int
         Of the random numbers.
 
@@ -49,7 +45,7 @@ def bootstrap_interval(
     recall = np.divide(
         right, counts, out=np.full(counts.shape, np.nan), where=counts > 0
     )
-    edges = 50 * (1 - level), 50 * (1 + level)
+    edges = 50 * (1 - LEVEL), 50 * (1 + LEVEL)
     accuracy = right.sum(axis=1) / counts.sum(axis=1)
     return {
         "WA": np.percentile(accuracy, edges).tolist(),
@@ -57,17 +53,15 @@ def bootstrap_interval(
     }
 
 
-def mean_intervals(
-    values: np.ndarray, level: float = LEVEL, seed: int = 0
-) -> np.ndarray:
+def mean_intervals(values: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return intervals of means over speakers, by resampling speakers.
 
     Arguments
     ---------
     values : numpy.ndarray
         [speakers, comparisons].
-    level, seed
-        See `bootstrap_interval`.
+    seed : int
+        Of the random numbers.
 
     Returns
     -------
@@ -80,7 +74,7 @@ def mean_intervals(
         (values,),
         np.mean,
         n_resamples=RESAMPLES,
-        confidence_level=level,
+        confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval

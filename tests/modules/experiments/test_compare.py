@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from modules.experiments.compare import compare
-from modules.experiments.results_table import Predictions
+from modules.experiments.finished_run import Predictions
+from modules.experiments.results_table import Row
 
 
 def row(name, guesses, truth, speakers):
-    """Return what `compare` knows of a row: one run per seed."""
+    """Return a row with one run per seed."""
     runs = {}
     for seed, guess in enumerate(guesses):
         test = Predictions(
@@ -19,8 +20,8 @@ def row(name, guesses, truth, speakers):
             truth=np.array(truth),
             probabilities=np.eye(2)[guess],
         )
-        runs[1, seed] = types.SimpleNamespace(test=test)
-    return types.SimpleNamespace(name=name, runs=runs)
+        runs[1, seed] = types.SimpleNamespace(test=test, manifest={})
+    return Row(types.SimpleNamespace(name=name), runs, {})
 
 
 def test_differences_by_hand():
