@@ -6,12 +6,14 @@ Every function returns plain values, as results.json has them.
 import collections
 
 import numpy as np
+import pandas as pd
 
 from modules.experiments import calibration
 from modules.experiments.plan import Plan
 from modules.experiments.results_table import METRICS, Row
 from modules.training.metrics import score
 
+# Columns of a learning curve.
 CURVES = ("train_loss", "dev_loss", "dev_WA")
 
 
@@ -25,7 +27,7 @@ def best_on_dev(rows: list[Row]) -> Row:
 
 
 def learning_curves(row: Row) -> dict:
-    """Return fold -> `CURVES` -> value of each epoch, means over seeds.
+    """Return fold -> name -> value of each epoch, means over seeds.
 
     The seeds of a fold count as far as all of them went. Folds without
     epochs are absent.
@@ -33,14 +35,11 @@ def learning_curves(row: Row) -> dict:
     curves = collections.defaultdict(list)
     for (fold, _), run in row.runs.items():
         if run.learning_curve:
-            curves[fold].append(
-                [[epoch[key] for key in CURVES] for epoch in run.learning_curve]
-            )
+            curves[fold].append(pd.DataFrame(run.learning_curve))
     means = {}
     for fold, seeds in sorted(curves.items()):
-        shortest = min(map(len, seeds))
-        mean = np.mean([seed[:shortest] for seed in seeds], axis=0)
-        means[fold] = dict(zip(CURVES, mean.T.tolist()))
+        epochs = pd.concat(seeds).groupby(level=0).mean()
+        means[fold] = epochs[: min(map(len, seeds))].to_dict("list")
     return means
 
 
@@ -98,12 +97,12 @@ def calibrate(row: Row) -> dict | None:
         if run.dev is None:
             return None
         temperature = calibration.fit_temperature(
-            run.dev.probabilities, run.dev.truth
+            run.probabilities("dev"), run.dev["truth"].to_numpy()
         )
         temperatures.append(temperature)
-        truth.append(run.test.truth)
-        before.append(run.test.probabilities)
-        after.append(calibration.temper(run.test.probabilities, temperature))
+        truth.append(run.test["truth"])
+        before.append(run.probabilities("test"))
+        after.append(calibration.temper(before[-1], temperature))
     truth = np.concatenate(truth)
     both = np.concatenate(before), np.concatenate(after)
     return {
@@ -210,8 +209,9 @@ def confident_examples(row: Row, labels: list[str], count: int = 3) -> dict:
 
 def _example(row: Row, line, labels: list[str]) -> dict:
     """Return one line of `Row.utterances` with all its probabilities."""
-    test = row.runs[line.fold, line.seed].test
-    chances = test.probabilities[test.utterances.index(line.utterance)]
+    run = row.runs[line.fold, line.seed]
+    place = list(run.test["utterance"]).index(line.utterance)
+    chances = run.probabilities("test")[place]
     return {
         "utterance": line.utterance,
         "speaker": line.speaker,

@@ -1,23 +1,16 @@
 """A finished run as experiments use it: every file is read and checked."""
 
-import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from modules.errors import BadInput
 from modules.files import read_json
 from modules.training.run import Run
-
-# Not every finished run has them; damaged ones are refused.
-_OPTIONAL = {
-    "settings.json": dict,
-    "graph.json": dict,
-    "run.json": dict,
-    "manifests/test.json": dict,
-    "learning_curve.json": list,
-}
 
 
 class _Results(BaseModel):
@@ -35,28 +28,35 @@ class _Results(BaseModel):
     layer_weights: list[float] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """Content of predictions.csv or dev_predictions.csv.
+class _Corpus(TypedDict):
+    name: str
 
-    Attributes
-    ----------
-    utterances, speakers : list of str
-    truth : numpy.ndarray
-        Index of the label, [utterances].
-    probabilities : numpy.ndarray
-        [utterances, classes].
-    """
 
-    utterances: list
-    speakers: list
-    truth: np.ndarray
-    probabilities: np.ndarray
+class _Graph(TypedDict):
+    corpus: _Corpus
 
-    @property
-    def guess(self) -> np.ndarray:
-        """Index of the most probable label, [utterances]."""
-        return self.probabilities.argmax(axis=1)
+
+class _Epoch(TypedDict):
+    train_loss: float
+    dev_loss: float
+    dev_WA: float
+
+
+class _Record(TypedDict):
+    seconds: float
+    machine: dict[str, str | int | None]
+    versions: dict[str, str]
+    manifests: dict[str, str]
+
+
+# Files that not every finished run has, and what experiments read of them.
+_OPTIONAL = {
+    "settings.json": TypeAdapter(dict[str, Any]),
+    "graph.json": TypeAdapter(_Graph),
+    "run.json": TypeAdapter(_Record),
+    "manifests/test.json": TypeAdapter(dict[str, dict[str, Any]]),
+    "learning_curve.json": TypeAdapter(list[_Epoch]),
+}
 
 
 class FinishedRun:
@@ -73,8 +73,10 @@ class FinishedRun:
         Content of results.json.
     labels : list of str
         Names of the classes.
-    test, dev : Predictions
-        Of the test set and of dev; dev is None if it was not saved.
+    test, dev : pandas.DataFrame
+        A row for each utterance: its id (``utterance``), ``speaker``, index
+        of the true and of the predicted class (``truth``, ``guess``) and the
+        probability of each class; dev is None if it was not saved.
     graph, record, manifest : dict
         Content of graph.json, run.json and the test manifest; {} without.
     learning_curve : list of dict
@@ -98,9 +100,13 @@ class FinishedRun:
         self.dev = None
         if (self.folder / "dev_predictions.csv").exists():
             self.dev = self._read("dev_predictions.csv", self._read_predictions)
-        optional = [self._read(name, self._read_json) for name in _OPTIONAL]
+        optional = [self._read(name, self._read_optional) for name in _OPTIONAL]
         _, self.graph, self.record, self.manifest, curve = optional
-        self.learning_curve = curve
+        self.learning_curve = curve or []
+
+    def probabilities(self, split: str) -> np.ndarray:
+        """Return the probabilities of "test" or "dev", [utterances, k]."""
+        return getattr(self, split)[self.labels].to_numpy()
 
     def _read(self, name, reader):
         """Read one file, or refuse it in a sentence."""
@@ -115,26 +121,22 @@ class FinishedRun:
 
     def _read_predictions(self, path):
         """Read a file of predictions."""
-        rows = Run(self.folder).predictions(path.name)
-        probabilities = np.array(
-            [[float(row[label]) for label in self.labels] for row in rows]
-        )
-        if not rows or not np.isfinite(probabilities).all():
-            raise ValueError("no rows, or a probability that is no number")
-        return Predictions(
-            utterances=[row["utterance"] for row in rows],
-            speakers=[row["speaker"] for row in rows],
-            truth=np.array([self.labels.index(row["truth"]) for row in rows]),
-            probabilities=probabilities,
-        )
+        columns = ["utterance", "speaker", "truth", *self.labels]
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)[columns]
+        frame = frame.astype(dict.fromkeys(self.labels, float))
+        finite = np.isfinite(frame[self.labels]).all(axis=None)
+        if not (len(frame) and finite and frame["utterance"].is_unique):
+            raise ValueError("no rows, equal ids or values that are no numbers")
+        truth = [self.labels.index(label) for label in frame["truth"]]
+        guess = frame[self.labels].to_numpy().argmax(axis=1)
+        return frame.assign(truth=truth, guess=guess)
 
-    def _read_json(self, path):
-        """Read an optional JSON file of a known kind."""
+    def _read_optional(self, path):
+        """Read one of `_OPTIONAL`; {} if there is none."""
+        if not path.exists():
+            return {}
         kind = _OPTIONAL[path.relative_to(self.folder).as_posix()]
-        content = read_json(path) if path.exists() else kind()
-        if not isinstance(content, kind):
-            raise ValueError(f"not a JSON {kind.__name__}")
-        return content
+        return kind.validate_python(read_json(path))
 
 
 def _read_results(path):

@@ -75,19 +75,18 @@ def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
         split: np.stack([_aligned(first, run, split) for run in runs])
         for split in ("dev", "test")
     }
-    weights = fit_weights(both["dev"], first.dev.truth)
+    weights = fit_weights(both["dev"], first.dev["truth"].to_numpy())
     target = pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
     scores = {}
     for split, name in (("dev", "dev_predictions"), ("test", "predictions")):
         own = getattr(first, split)
         fused = Predictions(
-            own.utterances,
-            torch.from_numpy(own.truth),
+            list(own["utterance"]),
+            torch.tensor(own["truth"].to_numpy()),
             torch.from_numpy(np.tensordot(weights, both[split], axes=1)).log(),
         )
-        speakers = zip(own.utterances, own.speakers)
-        entries = {utterance: {"speaker": s} for utterance, s in speakers}
+        entries = own.set_index("utterance")[["speaker"]].to_dict("index")
         write_rows(target / f"{name}.csv", fused.rows(entries, first.labels))
         scores[split] = score(*fused.pairs(), first.labels)
     if (first.folder / "manifests").is_dir():
@@ -118,17 +117,17 @@ def _aligned(first: FinishedRun, run: FinishedRun, split: str) -> np.ndarray:
     if own is None or theirs is None:
         folder = (first if own is None else run).folder
         raise BadInput(f"{folder} has no predictions of dev: run it again")
-    places = {name: i for i, name in enumerate(theirs.utterances)}
+    theirs = theirs.set_index("utterance")
     if run.labels != first.labels:
         differing = "labels"
     elif run.results["test_fold"] != first.results["test_fold"]:
         differing = "test folds"
-    elif sorted(own.utterances) != sorted(places):
+    elif sorted(own["utterance"]) != sorted(theirs.index):
         differing = f"utterances in {split}"
     else:
-        order = [places[name] for name in own.utterances]
-        if (theirs.truth[order] == own.truth).all():
-            return theirs.probabilities[order]
+        theirs = theirs.loc[own["utterance"]]
+        if list(theirs["truth"]) == list(own["truth"]):
+            return theirs[run.labels].to_numpy()
         differing = f"labels of the same utterances in {split}"
     raise BadInput(
         f"{run.folder} and {first.folder} cannot be fused: they have other "

@@ -2,6 +2,7 @@
 
 import shlex
 import statistics
+from collections.abc import Iterable
 
 from modules.experiments.plan import Plan
 from modules.experiments.results_table import Table
@@ -20,30 +21,18 @@ def provenance(table: Table) -> dict:
         Plain values, as results.json has them.
     """
     runs = [run for row in table.finished for run in row.runs.values()]
-    records = [run.record for run in runs if run.record]
-    seconds = [r["seconds"] for r in records if r.get("seconds") is not None]
+    seconds = [run.record["seconds"] for run in runs if run.record]
     common, varied = shared_settings(table.plan)
+    command = ["python", "cross_validate.py", *table.plan.command]
     return {
-        "command": shlex.join(
-            ["python", "cross_validate.py", *table.plan.command]
-        ),
+        "command": shlex.join(command),
         "common": common,
         "varied": varied,
         "corpora": _distinct(
-            run.graph["corpus"].get("name", "?")
-            for run in runs
-            if run.graph.get("corpus")
+            run.graph["corpus"]["name"] for run in runs if run.graph
         ),
-        "machines": _distinct(
-            _machine(record["machine"])
-            for record in records
-            if record.get("machine")
-        ),
-        "versions": _distinct(
-            ", ".join(f"{k} {v}" for k, v in record["versions"].items())
-            for record in records
-            if record.get("versions")
-        ),
+        "machines": _distinct(run.record.get("machine") for run in runs),
+        "versions": _distinct(run.record.get("versions") for run in runs),
         "hours": sum(seconds) / 3600 if seconds else None,
         "median_seconds": statistics.median(seconds) if seconds else None,
         "folds": _folds(table),
@@ -83,18 +72,13 @@ def shared_settings(plan: Plan) -> tuple[dict, dict]:
     return common, varied
 
 
-def _distinct(texts) -> list[str]:
-    """Return different texts, in order."""
-    return list(dict.fromkeys(texts))
-
-
-def _machine(machine: dict) -> str:
-    """Return a machine in words."""
-    return (
-        f"{machine.get('gpu') or machine.get('processor')}, "
-        f"{machine.get('cores')} cores, {machine.get('threads')} thread(s) "
-        f"per run, {machine.get('system')}"
-    )
+def _distinct(records: Iterable) -> list:
+    """Return the records that are there, each once, in order."""
+    found = []
+    for record in records:
+        if record and record not in found:
+            found.append(record)
+    return found
 
 
 def _folds(table: Table) -> dict:
@@ -107,7 +91,7 @@ def _folds(table: Table) -> dict:
         for (fold, seed), run in row.runs.items():
             counts = [sum(c) for c in row.scores[fold, seed]["confusion"]]
             own = {
-                "speakers": sorted(set(run.test.speakers)),
+                "speakers": sorted(set(run.test["speaker"])),
                 "classes": dict(zip(table.labels, counts)),
                 "test_manifest": run.record.get("manifests", {}).get("test"),
             }

@@ -22,9 +22,10 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     Returns
     -------
     threads : int
-        Threads of each run. An experiment keeps the number that it began
-        with, whatever `jobs` is later: another number changes the order of
-        sums, and a run would no longer go on bit for bit.
+        Threads of each run: OMP_NUM_THREADS, or the run's share of the
+        cores. An experiment keeps the number that it began with, whatever
+        `jobs` is later: another number changes the order of sums, and a run
+        would no longer go on bit for bit.
 
     Raises
     ------
@@ -44,8 +45,9 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
             ) from e
         for name, values in systems.items():
             _check_same(plan, name, values)
-    cores = len(os.sched_getaffinity(0))
-    threads = before.get("threads") or max(1, cores // jobs)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(given) if given.isdigit() else _cores() // jobs
+    threads = before.get("threads") or max(1, threads)
     plan.output_folder.mkdir(parents=True, exist_ok=True)
     record = {
         "title": plan.title,
@@ -58,6 +60,11 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     }
     write_json(path, record)
     return threads
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _check_same(plan: Plan, name: str, before: dict) -> None:

@@ -42,9 +42,7 @@ class Row:
     def scores(self) -> dict:
         """(fold, seed) -> dict of `modules.training.metrics.score`."""
         return {
-            key: score(
-                run.test.truth.tolist(), run.test.guess.tolist(), run.labels
-            )
+            key: score(list(run.test.truth), list(run.test.guess), run.labels)
             for key, run in self.runs.items()
         }
 
@@ -69,23 +67,17 @@ class Row:
         """
         frames = []
         for (fold, seed), run in self.runs.items():
-            entries = [run.manifest.get(u, {}) for u in run.test.utterances]
-            own = {
-                "fold": fold,
-                "seed": seed,
-                "utterance": run.test.utterances,
-                "speaker": run.test.speakers,
-                "truth": run.test.truth,
-                "guess": run.test.guess,
-                "right": run.test.guess == run.test.truth,
-                "confidence": run.test.probabilities.max(axis=1),
-                "gender": [entry.get("gender") for entry in entries],
-                "agreement": [
-                    next((e[key] for key in AGREEMENT if key in e), None)
-                    for e in entries
-                ],
-            }
-            frames.append(pd.DataFrame(own))
+            own = run.test.drop(columns=run.labels)
+            own = own.assign(fold=fold, seed=seed)
+            own["right"] = own["guess"] == own["truth"]
+            own["confidence"] = run.probabilities("test").max(axis=1)
+            entries = [run.manifest.get(u, {}) for u in own["utterance"]]
+            own["gender"] = [entry.get("gender") for entry in entries]
+            own["agreement"] = [
+                next((e[key] for key in AGREEMENT if key in e), None)
+                for e in entries
+            ]
+            frames.append(own)
         return pd.concat(frames, ignore_index=True)
 
     def by_fold(self) -> pd.DataFrame:

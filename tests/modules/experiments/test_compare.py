@@ -3,10 +3,10 @@
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modules.experiments.compare import compare
-from modules.experiments.finished_run import Predictions
 from modules.experiments.results_table import Row
 
 
@@ -14,13 +14,14 @@ def row(name, guesses, truth, speakers):
     """Return a row with one run per seed."""
     runs = {}
     for seed, guess in enumerate(guesses):
-        test = Predictions(
-            utterances=[str(i) for i in range(len(truth))],
-            speakers=speakers,
-            truth=np.array(truth),
-            probabilities=np.eye(2)[guess],
+        test = pd.DataFrame({"speaker": speakers, "truth": truth})
+        test = test.assign(utterance=test.index.astype(str), guess=guess)
+        runs[1, seed] = types.SimpleNamespace(
+            test=test,
+            labels=[],
+            manifest={},
+            probabilities=lambda _: np.eye(2)[guess],
         )
-        runs[1, seed] = types.SimpleNamespace(test=test, manifest={})
     return Row(types.SimpleNamespace(name=name), runs, {})
 
 
