@@ -28,49 +28,53 @@ from modules.report.page import write_report
 
 def _seeds(text: str) -> list[int]:
     """Read "1,2,3"."""
-    seeds = [int(part) for part in text.split(",")]
-    if len(set(seeds)) < len(seeds) or not all(0 <= s < 2**32 for s in seeds):
-        raise ValueError
-    return seeds
+    parts = text.split(",")
+    fine = all(p.isdecimal() and int(p) < 2**31 for p in parts)
+    if not fine or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no list of different whole numbers, such as 1,2,3"
+        )
+    return [int(part) for part in parts]
 
 
 def _positive(text: str) -> int:
     """Read a number of jobs."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
     return int(text)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run from the command line; return the exit status."""
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description="Run all folds of one system or of an experiment.",
         epilog="All other options go to every run, as train.py takes them: "
         "--data_folder ... --encoder_hub ... --device cuda:0",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "file", nargs="?", help="a hyperparameter or experiment file"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("file", nargs="?", help="a hyperparameter or experiment file")
+    add(
         "--late_fusion",
         nargs="+",
         metavar="FOLDER",
         help="instead of a file: fuse the probabilities of these finished "
         "systems, weighted on dev; needs --output_folder",
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, help="runs side by side"
-    )
-    parser.add_argument(
-        "--seeds", type=_seeds, help="such as 1,2,3, instead of the file's"
-    )
-    parser.add_argument("--output_folder", help="default: under results/")
-    parser.add_argument(
+    add("--jobs", type=_positive, default=1, help="runs side by side")
+    add("--seeds", type=_seeds, help="such as 1,2,3, instead of the file's")
+    add("--output_folder", help="default: under results/")
+    add(
         "--report_only",
         action="store_true",
         help="run nothing; write the report of what is finished",
     )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return the exit status."""
+    parser = _parser()
     options, overrides = parser.parse_known_args(arguments)
     if bool(options.file) == bool(options.late_fusion):
         parser.error("give a file, or --late_fusion FOLDER FOLDER")

@@ -6,12 +6,14 @@ terminal and the report show what is in them and compute nothing.
 
 import json
 
+import pandas as pd
+
 from modules.experiments import breakdowns
 from modules.experiments.compare import compare, intervals
 from modules.experiments.plan import Plan
 from modules.experiments.provenance import provenance
 from modules.experiments.results_table import METRICS, Row, Table
-from modules.files import write_json, write_rows
+from modules.files import whole_file, write_json
 
 
 def analyse(table: Table) -> dict:
@@ -122,25 +124,23 @@ def write_results(table: Table, results: dict) -> None:
     """
     folder = table.plan.output_folder
     lines = [line for row in table.rows for line in _lines(row, table.labels)]
-    names = list(max(lines, key=len))
-    write_rows(
-        folder / "results.csv",
-        [{name: line.get(name, "") for name in names} for line in lines],
-    )
+    with whole_file(folder / "results.csv") as partial:
+        pd.DataFrame(lines).to_csv(partial, index=False)
     write_json(folder / "results.json", results)
 
 
 def _lines(row: Row, labels: list[str]) -> list[dict]:
     """Return the lines of results.csv of one system."""
     lines = []
-    for (fold, seed), scores in row.scores.items():
-        run = {"system": row.name, "fold": fold, "seed": seed}
-        run |= {"status": "finished"}
-        run |= {metric: f"{scores[metric]:.6f}" for metric in METRICS}
-        run |= {"dev_WA": row.runs[fold, seed].results["dev_WA"]}
-        run |= {f"recall_{label}": scores["recall"][label] for label in labels}
-        lines.append(run)
-    for (fold, seed), (_, why) in row.missing.items():
-        run = {"system": row.name, "fold": fold, "seed": seed, "status": why}
-        lines.append(run)
+    for key in sorted([*row.runs, *row.missing]):
+        line = {"system": row.name, "fold": key[0], "seed": key[1]}
+        if key in row.missing:
+            line["status"] = row.missing[key][1]
+        else:
+            scores = row.scores[key]
+            line["status"] = "finished"
+            line |= {metric: f"{scores[metric]:.6f}" for metric in METRICS}
+            line["dev_WA"] = row.runs[key].results["dev_WA"]
+            line |= {f"recall_{k}": scores["recall"][k] for k in labels}
+        lines.append(line)
     return lines

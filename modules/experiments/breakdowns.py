@@ -89,8 +89,8 @@ def calibrate(row: Row) -> dict | None:
     -------
     figures : dict
         ``temperature`` (mean), ``ece`` and ``nll`` (before and after), and
-        ``before`` and ``after``: ``confidence`` and ``accuracy`` of each bin
-        (None where empty). None without dev predictions.
+        ``before`` and ``after``: ``confidence``, ``accuracy`` and number of
+        ``utterances`` of each bin that is not empty. None without dev.
     """
     truth, before, after, temperatures = [], [], [], []
     for run in row.runs.values():
@@ -116,12 +116,9 @@ def calibrate(row: Row) -> dict | None:
 
 def _diagram(probabilities: np.ndarray, truth: np.ndarray) -> dict:
     """Return the points of a reliability diagram, without empty bins."""
-    confidence, accuracy, counts = calibration.reliability(probabilities, truth)
-    return {
-        "confidence": confidence[counts > 0].tolist(),
-        "accuracy": accuracy[counts > 0].tolist(),
-        "utterances": counts[counts > 0].tolist(),
-    }
+    found = calibration.reliability(probabilities, truth)
+    names = ("confidence", "accuracy", "utterances")
+    return {n: own[found[2] > 0].tolist() for n, own in zip(names, found)}
 
 
 def smoothing(plan: Plan, row: Row) -> float | None:
@@ -159,7 +156,8 @@ def agreement(row: Row, most_bins: int = 5) -> list[dict]:
         too); [] if the manifests have no such share.
     """
     told = row.utterances.dropna(subset=["agreement"])
-    shares = told["agreement"].astype(float).round(6).to_numpy()
+    shares = told["agreement"].astype(float).round(6)
+    told = told.assign(agreement=shares)
     # Values, where they are few; else as many utterances in each as can be.
     edges = np.unique(shares)
     if len(edges) < 2:

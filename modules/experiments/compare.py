@@ -13,37 +13,17 @@ from modules.experiments.significance import (
 )
 
 
-def speaker_confusions(row: Row, classes: int) -> np.ndarray:
-    """Return counts [speakers, true, predicted], averaged over seeds.
+def intervals(row: Row, classes: int) -> dict:
+    """Return "WA" and "UA" -> 95% interval by resampling speakers.
 
-    Arguments
-    ---------
-    row : modules.experiments.results_table.Row
-        With at least one run.
-    classes : int
-        Number of classes.
+    Every utterance counts once, averaged over the seeds of its fold.
     """
     told = row.utterances
     speakers, names = pd.factorize(told["speaker"], sort=True)
     seeds = told.groupby("fold")["seed"].transform("nunique")
     confusions = np.zeros((len(names), classes, classes))
     np.add.at(confusions, (speakers, told["truth"], told["guess"]), 1 / seeds)
-    return confusions
-
-
-def intervals(row: Row, classes: int) -> dict:
-    """Return "WA" and "UA" -> 95% interval by resampling speakers."""
-    return bootstrap_interval(speaker_confusions(row, classes))
-
-
-def correctness(row: Row) -> pd.Series:
-    """Return the share of seeds that recognised each utterance.
-
-    The index is (speaker, truth, utterance).
-    """
-    return row.utterances.groupby(["speaker", "truth", "utterance"])[
-        "right"
-    ].mean()
+    return bootstrap_interval(confusions)
 
 
 def compare(rows: list[Row]) -> tuple[list[dict], int, int]:
@@ -67,19 +47,18 @@ def compare(rows: list[Row]) -> tuple[list[dict], int, int]:
     speakers, utterances : int
         Number of speakers and utterances that were compared.
     """
-    common = pd.concat(
-        [correctness(row) for row in rows],
-        axis=1,
-        join="inner",
-        keys=range(len(rows)),
-    )
+    keys = ["speaker", "truth", "utterance"]
+    # Of each utterance the share of seeds that recognised it.
+    shares = [row.utterances.groupby(keys)["right"].mean() for row in rows]
+    places = range(len(rows))
+    common = pd.concat(shares, axis=1, join="inner", keys=places)
     by_speaker = common.groupby("speaker").mean()
     recalls = common.groupby(["speaker", "truth"]).mean()
     by_class = recalls.groupby("speaker").mean()
     speakers, utterances = len(by_speaker), len(common)
     if len(rows) < 2 or not utterances:
         return [], speakers, utterances
-    pairs = list(itertools.combinations(range(len(rows)), 2))
+    pairs = list(itertools.combinations(places, 2))
     tested = [
         _tested(np.stack([means[i] - means[j] for i, j in pairs], axis=1))
         for means in (by_speaker, by_class)

@@ -1,6 +1,5 @@
 """Late fusion: the probabilities of finished runs, weighted on dev."""
 
-import dataclasses
 import pathlib
 import re
 import shutil
@@ -78,21 +77,15 @@ def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     weights = fit_weights(both["dev"], first.dev["truth"].to_numpy())
     target = pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    scores = {}
-    for split, name in (("dev", "dev_predictions"), ("test", "predictions")):
-        own = getattr(first, split)
-        fused = Predictions(
-            list(own["utterance"]),
-            torch.tensor(own["truth"].to_numpy()),
-            torch.from_numpy(np.tensordot(weights, both[split], axes=1)).log(),
-        )
-        entries = own.set_index("utterance")[["speaker"]].to_dict("index")
-        write_rows(target / f"{name}.csv", fused.rows(entries, first.labels))
-        scores[split] = score(*fused.pairs(), first.labels)
     if (first.folder / "manifests").is_dir():
         shutil.copytree(
             first.folder / "manifests", target / "manifests", dirs_exist_ok=True
         )
+    scores = {}
+    for split, name in (("dev", "dev_predictions"), ("test", "predictions")):
+        fused = np.tensordot(weights, both[split], axes=1)
+        path = target / f"{name}.csv"
+        scores[split] = _write_predictions(path, first, split, fused)
     same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
     results = {"system": FUSION} | scores["test"]
     results |= {key: first.results.get(key) for key in same}
@@ -103,6 +96,19 @@ def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     }
     write_json(target / "results.json", results)
     return results
+
+
+def _write_predictions(path, first, split, fused):
+    """Write fused probabilities [utterances, k]; return their scores."""
+    own = getattr(first, split)
+    predictions = Predictions(
+        list(own["utterance"]),
+        torch.tensor(own["truth"].to_numpy()),
+        torch.from_numpy(fused).log(),
+    )
+    entries = own.set_index("utterance")[["speaker"]].to_dict("index")
+    write_rows(path, predictions.rows(entries, first.labels))
+    return score(*predictions.pairs(), first.labels)
 
 
 def _aligned(first: FinishedRun, run: FinishedRun, split: str) -> np.ndarray:
@@ -197,26 +203,28 @@ def fuse_systems(folders: list[str], output_folder: str) -> Plan:
                 f"has fold {odd[0]}, seed {odd[1]}; finish it first"
             )
     target = pathlib.Path(output_folder)
-    record = target / "fusion.json"
-    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
-    if not record.exists() or read_json(record) != names:
-        check_vacant(target)
-        target.mkdir(parents=True, exist_ok=True)
-        write_json(record, names)
-    fuses = tuple(map(str, folders))
-    first = next(iter(found[0].values()))
-    system = System(FUSION, {}, first / "hyperparams.yaml", fuses=fuses)
-    plan = Plan(
+    _claim(target, folders)
+    for (fold, seed), first in found[0].items():
+        place = target / f"fold_{fold}" / f"seed_{seed}"
+        fuse_runs([runs[fold, seed] for runs in found], place)
+    file, fuses = first / "hyperparams.yaml", tuple(map(str, folders))
+    return Plan(
         title=f"{FUSION} of {' and '.join(fuses)}",
         file=target,
-        systems=[dataclasses.replace(system, folder=".")],
+        systems=[System(FUSION, {}, file, fuses=fuses, folder=".")],
         folds=sorted({fold for fold, _ in found[0]}),
         seeds=sorted({seed for _, seed in found[0]}),
         output_folder=target,
         resolved={FUSION: {"fused": list(fuses)}},
     )
-    for run in plan.runs:
-        parts = [runs.get((run.fold, run.seed)) for runs in found]
-        if None not in parts:
-            fuse_runs(parts, run.folder)
-    return plan
+
+
+def _claim(target, folders):
+    """Refuse an output folder with another fusion or something else in it."""
+    record = target / "fusion.json"
+    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
+    if record.exists() and read_json(record) == names:
+        return
+    check_vacant(target)
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(record, names)

@@ -70,23 +70,15 @@ def read_plan(
         If something in the file or the overrides cannot be run.
     """
     file, overrides = pathlib.Path(file), list(overrides)
-    if is_experiment(file):
-        experiment = read_experiment_file(file)
-        _check_keys(file, overrides, experiment)
-        place = f"{file.resolve().parent.name}/{file.stem}"
-        folder = output_folder or f"results/{place}"
-        systems = _systems(experiment, _keys(overrides), folder)
+    of_one = not is_experiment(file)
+    experiment = None if of_one else read_experiment_file(file)
+    _check_keys(file, overrides, experiment)
+    if of_one:
+        experiment, systems, folder = _of_one_system(file, overrides)
     else:
-        _check_keys(file, overrides, None)
-        hparams, _ = load_configuration([str(file), *overrides])
-        system = hparams["system"]
-        # Where train.py writes, so that folds it has trained are not repeated.
-        runs = pathlib.Path(hparams["output_folder"])
-        folder = output_folder or runs.parents[1]
-        systems = [System(system, {}, file, folder=".")]
-        experiment = ExperimentFile.model_construct(
-            title=f"{file.stem}, {system}", seeds=[hparams["seed"]]
-        )
+        folder = f"results/{file.resolve().parent.name}/{file.stem}"
+        folder = output_folder or folder
+        systems = _systems(experiment, _keys(overrides), folder)
     systems = _with_overrides(systems, overrides)
     resolved, folds = _resolve(systems)
     plan = Plan(
@@ -95,13 +87,25 @@ def read_plan(
         systems=systems,
         folds=folds,
         seeds=list(seeds or experiment.seeds),
-        output_folder=pathlib.Path(folder),
+        output_folder=pathlib.Path(output_folder or folder),
         resolved=resolved,
         overrides=overrides,
         published=experiment.published,
     )
     _check_names(plan)
     return plan
+
+
+def _of_one_system(file: pathlib.Path, overrides: list[str]) -> tuple:
+    """Return experiment, systems and folder of a hyperparameter file."""
+    hparams, _ = load_configuration([str(file), *overrides])
+    name = hparams["system"]
+    experiment = ExperimentFile.model_construct(
+        title=f"{file.stem}, {name}", seeds=[hparams["seed"]]
+    )
+    # Where train.py writes, so that folds it has trained are not repeated.
+    folder = pathlib.Path(hparams["output_folder"]).parents[1]
+    return experiment, [System(name, {}, file, folder=".")], folder
 
 
 class _Reach:

@@ -1,10 +1,20 @@
 """experiment.json: runs of other settings never mix in a folder."""
 
 import os
+import pathlib
+from typing import Any
+
+from pydantic import PositiveInt, TypeAdapter
+from typing_extensions import NotRequired, TypedDict
 
 from modules.errors import BadInput
 from modules.experiments.plan import Plan
 from modules.files import read_json, write_json
+
+
+class _Record(TypedDict):
+    systems: dict[str, dict[str, Any]]
+    threads: NotRequired[PositiveInt]
 
 
 def record_plan(plan: Plan, jobs: int = 1) -> int:
@@ -33,20 +43,13 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
         If the folder belongs to another experiment.
     """
     path = plan.output_folder / "experiment.json"
-    before = {"systems": {}}
-    if path.exists():
-        try:
-            before = read_json(path)
-            systems = {k: dict(v) for k, v in before["systems"].items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-            raise BadInput(
-                f"{path} is damaged: choose another --output_folder, or delete "
-                "this file if all runs of the folder are of this experiment"
-            ) from e
-        for name, values in systems.items():
-            _check_same(plan, name, values)
+    before = _read(path)
+    for name, values in before["systems"].items():
+        _check_same(plan, name, values)
     given = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(given) if given.isdigit() else _cores() // jobs
+    threads = (
+        int(given) if given.isdigit() else len(os.sched_getaffinity(0)) // jobs
+    )
     threads = before.get("threads") or max(1, threads)
     plan.output_folder.mkdir(parents=True, exist_ok=True)
     record = {
@@ -62,9 +65,18 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     return threads
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def _read(path: pathlib.Path) -> dict:
+    """Return the record of an earlier start, or one without systems."""
+    if not path.exists():
+        return {"systems": {}}
+    kind = TypeAdapter(_Record)
+    try:
+        return kind.validate_python(read_json(path))
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BadInput(
+            f"{path} is damaged: choose another --output_folder, or delete "
+            "this file if all runs of the folder are of this experiment"
+        ) from problem
 
 
 def _check_same(plan: Plan, name: str, before: dict) -> None:

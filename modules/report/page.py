@@ -38,6 +38,36 @@ def write_report(plan: Plan, results: dict) -> pathlib.Path:
     path : pathlib.Path
         Of report.html.
     """
+    systems = [s for s in results["systems"] if s["finished"]]
+    systems.sort(key=lambda system: system["system"] != results["best"])
+    speakers = results["speakers"]
+    page = (
+        _environment()
+        .get_template("template.html")
+        .render(
+            results=results,
+            metrics=METRICS,
+            published_name=text.published_name(results),
+            mean_std=lambda own: text.mean_std(own, len(results["seeds"])),
+            date=datetime.date.today().isoformat(),
+            resamples=RESAMPLES,
+            drawn_flips=DRAWN_FLIPS,
+            exact_flips=2**speakers if speakers <= EXACT_SPEAKERS else None,
+            bins=BINS,
+            grid=_grid(results["systems"]),
+            views=[_view(system, results["labels"]) for system in systems],
+            examples=show_examples(plan, results["examples"]),
+            hyperparams=_hyperparams(plan),
+            **_plots(results),
+        )
+    )
+    path = plan.output_folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _environment() -> jinja2.Environment:
+    """Return the template's environment."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=True,
@@ -47,28 +77,7 @@ def write_report(plan: Plan, results: dict) -> pathlib.Path:
     )
     environment.filters["percent"] = text.percent
     environment.filters["published"] = text.published
-    systems = [s for s in results["systems"] if s["finished"]]
-    systems.sort(key=lambda system: system["system"] != results["best"])
-    speakers = results["speakers"]
-    page = environment.get_template("template.html").render(
-        results=results,
-        metrics=METRICS,
-        published_name=text.published_name(results),
-        mean_std=lambda own: text.mean_std(own, len(results["seeds"])),
-        date=datetime.date.today().isoformat(),
-        resamples=RESAMPLES,
-        drawn_flips=DRAWN_FLIPS,
-        exact_flips=2**speakers if speakers <= EXACT_SPEAKERS else None,
-        bins=BINS,
-        grid=_grid(results["systems"]),
-        views=[_view(system, results["labels"]) for system in systems],
-        examples=show_examples(plan, results["examples"]),
-        hyperparams=_hyperparams(plan),
-        **_plots(results),
-    )
-    path = plan.output_folder / "report.html"
-    write_text(path, page)
-    return path
+    return environment
 
 
 def _grid(systems: list[dict]) -> dict | None:

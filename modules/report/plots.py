@@ -109,6 +109,19 @@ def draw_overview(systems: list[dict], with_published: bool) -> dict:
     return embed(figure, f"WA of every system in percent: {figures}")
 
 
+def _matrices(names: list[str], comparisons: list[dict]) -> tuple:
+    """Return differences in points and corrected p, [systems, systems]."""
+    places = {name: i for i, name in enumerate(names)}
+    differences = np.full((len(names), len(names)), np.nan)
+    corrected = np.full_like(differences, np.nan)
+    for pair in comparisons:
+        i, j = places[pair["first"]], places[pair["second"]]
+        differences[i, j] = 100 * pair["difference"]
+        differences[j, i] = -differences[i, j]
+        corrected[i, j] = corrected[j, i] = pair["p_max"]
+    return differences, corrected
+
+
 @styled
 def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     """Draw the matrix of differences in points; bold where p is below 0.05.
@@ -120,14 +133,7 @@ def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     comparisons : list of dict
         From `modules.experiments.compare.compare`.
     """
-    places = {name: i for i, name in enumerate(names)}
-    differences = np.full((len(names), len(names)), np.nan)
-    corrected = np.full_like(differences, np.nan)
-    for pair in comparisons:
-        i, j = places[pair["first"]], places[pair["second"]]
-        differences[i, j] = 100 * pair["difference"]
-        differences[j, i] = -differences[i, j]
-        corrected[i, j] = corrected[j, i] = pair["p_max"]
+    differences, corrected = _matrices(names, comparisons)
     side = 1.2 + 0.52 * len(names)
     figure, axes = plt.subplots(figsize=(side + 1.2, side))
     largest = max(1.0, np.nanmax(np.abs(differences)))
