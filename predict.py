@@ -2,57 +2,64 @@
 """Recordings in, emotions out.
 
     python predict.py MODEL FILE|FOLDER... [--output x.csv|x.jsonl]
-                      [--segments 4 --hop 1] [--plot FOLDER]
+                      [--segments 4 --hop 1] [--channel each] [--plot FOLDER]
 
 MODEL is a folder that export.py wrote, or the name of one on the HuggingFace
 Hub. Nothing in it is executed: the plain values of its hyperparams.yaml are
 read, and the modules of this repository take its weights. Recordings of more
-than a minute are heard in windows of at most a minute, whose probabilities
-are averaged, or in the segments you choose.
+than a minute are classified in windows of at most a minute, whose
+probabilities are averaged, or in the segments you choose.
 
-Exit status: 0; 1 if a file could not be read; 2 if nothing could be done.
+Exit status: 0; 1 if an input has no answer; 2 if nothing could be done.
 """
 
 import argparse
+import os
 import pathlib
 import sys
+import warnings
 
-import torch
-
-from modules.audio import SAMPLE_RATE, read_length, read_speech
-from modules.errors import BadInput, one_sentence
+from modules.errors import BadInput, one_sentence, printable
 from modules.files import write_text
-from modules.inference.allocator import keep_freed_memory
 from modules.inference.formats import format_output, format_table
-from modules.inference.loading import load_model
-from modules.inference.predictor import predict
-from modules.inference.recordings import find_files
-from modules.inference.speechbrain_interface import LONGEST_SECONDS
-from modules.plots import draw_recording, save_figure
+
+# What computes is imported where it is used: --help and a wrong option take
+# a moment, not seconds.
 
 
-def plot(path, model, rows, labels, device):
+def plot(path, model, rows, labels, device, channel):
     """Draw a recording, or its first minute; see `draw_recording`.
 
     Arguments
     ---------
     path : pathlib.Path
-        Of the picture.
-    model : custom_interface.EmotionModel
+        Of the plot.
+    model : modules.inference.speechbrain_interface.EmotionModel
         Gives the attention.
-    rows : list of tuple
-        Of one file, from `modules.inference.predictor.predict`.
+    rows : list of modules.inference.predictor.Row
+        Of one recording.
     labels : list of str
         Names of the classes.
     device : str
         Where the model is.
+    channel : str or int
+        See `modules.audio.read_speech`.
     """
-    file = rows[0][0]
+    import torch
+
+    from modules.audio import SAMPLE_RATE, read_length, read_speech
+    from modules.inference.speechbrain_interface import LONGEST_SECONDS
+    from modules.plots import draw_recording, save_figure
+
+    file = rows[0].file
     samples, rate = read_length(file)
-    waveform = read_speech(file, 0, min(samples, LONGEST_SECONDS * rate))
+    stop = min(samples, LONGEST_SECONDS * rate)
+    waveform = read_speech(file, 0, stop, channel)
     with torch.inference_mode():
         attention = model.attention(waveform.to(device))
-    title = pathlib.Path(file).name
+    title = os.path.basename(file)
+    if rows[0].channel is not None:
+        title += f", channel {rows[0].channel}"
     if samples > LONGEST_SECONDS * rate:
         title += f" (first {LONGEST_SECONDS} s)"
     figure = draw_recording(
@@ -60,29 +67,38 @@ def plot(path, model, rows, labels, device):
         waveform.numpy(),
         SAMPLE_RATE,
         labels,
-        times=[(start, end) for _, start, end, _ in rows],
-        probabilities=torch.stack([row[3] for row in rows]).exp().numpy(),
+        times=[(row.start, row.end) for row in rows],
+        probabilities=torch.stack([row.log_probabilities for row in rows])
+        .exp()
+        .numpy(),
         attention=None if attention is None else attention.cpu().numpy(),
     )
     save_figure(figure, path, dpi=120)
 
 
-def plot_all(folder, model, rows, labels, device):
-    """Draw one picture per recording; see `plot`."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    of_file = {}
+def plot_all(folder, model, rows, labels, device, channel):
+    """Draw one plot per recording; see `plot`."""
+    from modules.audio import CHANNELS
+
+    recordings = {}
     for row in rows:
-        of_file.setdefault(row[0], []).append(row)
+        recordings.setdefault((row.file, row.channel), []).append(row)
     taken = set()
-    for file, own in of_file.items():
-        name = stem = pathlib.Path(file).name
-        number = 1
-        while name in taken:  # a.wav of two folders
+    for (file, name), own in recordings.items():
+        stem = os.path.basename(file)
+        # A name has at most 255 bytes, the ending and a number included.
+        while len(os.fsencode(stem)) > 200:
+            stem = stem[:-1]
+        stem += "" if name is None else f"_{name}"
+        title, number = stem, 1
+        while title in taken:  # a.wav of two folders
             number += 1
-            name = f"{stem}_{number}"
-        taken.add(name)
-        plot(folder / f"{name}.png", model, own, labels, device)
+            title = f"{stem}_{number}"
+        taken.add(title)
+        if name is not None:
+            channel = CHANNELS[name] if name in CHANNELS else int(name) - 1
+        path = pathlib.Path(folder) / f"{title}.png"
+        plot(path, model, own, labels, device, channel)
 
 
 def _positive(kind):
@@ -98,50 +114,65 @@ def _positive(kind):
     return parse
 
 
-def check_options(options):
-    """Refuse what cannot be done before anything is loaded.
+def check_places(output, folder):
+    """Refuse places that cannot be written to, before anything is computed.
+
+    Arguments
+    ---------
+    output : str
+        File for the table, or None.
+    folder : str
+        Folder for plots, or None; it is made.
 
     Raises
     ------
     BadInput
         Naming the option.
     """
-    if options.hop is not None and options.segments is None:
-        raise BadInput("--hop needs --segments, the length of a segment")
-    if options.segments is not None:
-        if not 0.1 <= options.segments <= LONGEST_SECONDS:
-            raise BadInput(
-                f"--segments must be 0.1 to {LONGEST_SECONDS} seconds, not "
-                f"{options.segments:g}"
-            )
-    if options.output:
-        output = pathlib.Path(options.output)
-        if output.suffix not in (".csv", ".jsonl"):
+    if output is not None:
+        path = pathlib.Path(output)
+        if path.suffix not in (".csv", ".jsonl"):
             raise BadInput(f"--output {output} must end in .csv or .jsonl")
-        if not output.parent.is_dir():
+        if not path.parent.is_dir():
+            raise BadInput(f"--output {output}: no such folder: {path.parent}")
+        if path.exists() and not path.is_file():
+            raise BadInput(f"--output {output} is not a file: choose a name")
+        # As `whole_file` will do, whose name is a little longer.
+        probe = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as problem:
             raise BadInput(
-                f"--output {output}: there is no folder {output.parent}"
-            )
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as problem:
-        raise BadInput(
-            f"--device {options.device} is not to be had here: try cpu"
-        ) from problem
+                f"--output {output} cannot be written ({problem.strerror}): "
+                "choose another name or folder"
+            ) from problem
+    if folder is not None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as problem:
+            raise BadInput(
+                f"--plot {folder} cannot be made ({problem.strerror}): choose "
+                "another folder"
+            ) from problem
 
 
-def main(arguments=None):
-    """Predict from the command line; return the exit status."""
+def parse(arguments):
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
-        description="Tell the emotion in recordings of speech.",
-        epilog="Recordings of more than a minute are heard in windows of at "
-        "most a minute, whose probabilities are averaged.",
+        description="Recognise the emotion in recordings of speech.",
+        epilog="Recordings of more than a minute are classified in windows of "
+        "at most a minute, whose probabilities are averaged.",
     )
     parser.add_argument("model", help="folder of export.py, or name on the Hub")
     parser.add_argument(
         "paths", nargs="+", metavar="FILE|FOLDER", help="recordings"
     )
-    parser.add_argument("--output", help="x.csv or x.jsonl")
+    parser.add_argument(
+        "--output",
+        help="x.csv or x.jsonl; in CSV an apostrophe stands before a cell "
+        "that a spreadsheet would take for a formula",
+    )
     parser.add_argument(
         "--segments",
         type=_positive(float),
@@ -154,12 +185,19 @@ def main(arguments=None):
         metavar="SECONDS",
         help="from segment to segment (default: the length of one)",
     )
-    parser.add_argument("--plot", metavar="FOLDER", help="one picture per file")
+    parser.add_argument(
+        "--channel",
+        choices=["mean", "left", "right", "each"],
+        default="mean",
+        help="of stereo: the mean, one channel, or a row for each, as in a "
+        "call with a person on each (default: mean)",
+    )
+    parser.add_argument("--plot", metavar="FOLDER", help="one plot per file")
     parser.add_argument(
         "--batch_size",
         type=_positive(int),
-        help=f"at most so many pieces, of {LONGEST_SECONDS} s together, padded "
-        "to one length (default: 1 on a CPU, else 16)",
+        help="at most so many pieces, a minute together, padded to one "
+        "length (default: 1 on a CPU, else 16)",
     )
     parser.add_argument(
         "--jobs",
@@ -169,35 +207,91 @@ def main(arguments=None):
     )
     parser.add_argument(
         "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def show(lines, stream):
+    """Print lines, and nothing once the reader of a pipe is gone."""
+    try:
+        for line in lines:
+            print(line, file=stream)
+        if stream is not None:
+            stream.flush()
+    except BrokenPipeError:
+        # Else Python fails when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def answer(options):
+    """Predict, save and print; return the exit status."""
+    check_places(options.output, options.plot)
+    from modules.inference.allocator import keep_freed_memory
+    from modules.inference.recordings import check_segments, find_files
+
+    check_segments(options.segments, options.hop)
+    from modules.inference.loading import load_model
+    from modules.inference.predictor import choose_device, predict
+
+    device = choose_device(options.device)
     keep_freed_memory()
-    with one_sentence(resumes=False):
-        check_options(options)
-        files = find_files(options.paths)
-        model, labels = load_model(options.model, options.device)
-        rows, problems = predict(
-            model,
-            files,
-            options.segments,
-            options.hop or options.segments,
-            options.jobs,
-            options.batch_size,
-            options.device,
-            progress=True,
-        )
-        if rows:
-            print(format_table(rows, labels))
+    files, problems = find_files(options.paths)
+    model, labels = load_model(options.model, device)
+    rows, unread = predict(
+        model,
+        files,
+        options.segments,
+        options.hop,
+        options.jobs,
+        options.batch_size,
+        device,
+        progress=True,
+        channel=options.channel,
+    )
+    problems += unread
+    try:
         if options.output:
             suffix = pathlib.Path(options.output).suffix
-            write_text(options.output, format_output(rows, labels, suffix))
-        if options.plot:
-            plot_all(options.plot, model, rows, labels, options.device)
-        for sentence in problems.values():
-            print(f"skipped: {sentence}", file=sys.stderr)
+            text = format_output(rows, problems, labels, suffix)
+            write_text(options.output, text)
+    finally:
+        if rows:
+            table = format_table(
+                [row._replace(file=printable(row.file)) for row in rows],
+                [printable(label) for label in labels],
+            )
+            show([table], sys.stdout)
+        show(
+            [f"skipped: {printable(p.sentence)}" for p in problems], sys.stderr
+        )
+    if options.plot:
+        plot_all(options.plot, model, rows, labels, device, options.channel)
     return 1 if problems else 0
+
+
+def main(arguments=None):
+    """Predict from the command line; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot print a name is no reason to print nothing.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = parse(arguments)
+    with one_sentence(resumes=False), warnings.catch_warnings():
+        warnings.showwarning = _show_warning(warnings.showwarning)
+        return answer(options)
+
+
+def _show_warning(show_others):
+    """Return a printer of warnings: ours are a line each."""
+
+    def show_warning(message, category, *place, **more):
+        if category.__name__ == "AudioWarning":
+            show([f"warning: {printable(str(message))}"], sys.stderr)
+        else:
+            show_others(message, category, *place, **more)
+
+    return show_warning
 
 
 if __name__ == "__main__":

@@ -84,23 +84,19 @@ def inspect_audio(path: str) -> Audio:
     UnusableAudio
         If nothing can be trained on it.
     """
+    if not os.path.exists(path):
+        raise UnusableAudio("missing")
+    # Opening a pipe waits for ever.
+    if not os.path.isfile(path):
+        raise UnusableAudio("broken")
     try:
         with open(path, "rb") as file:
             content = file.read()
-    except FileNotFoundError:
-        raise UnusableAudio("missing") from None
     except OSError:
         raise UnusableAudio("broken") from None
     if not content:
         raise UnusableAudio("empty")
-    try:
-        samples, sample_rate = soundfile.read(
-            io.BytesIO(content), dtype="float32", always_2d=True
-        )
-    except (soundfile.SoundFileError, ValueError, TypeError):
-        # soundfile takes a file that it does not know for a headerless one
-        # and then complains about missing arguments, hence the last two.
-        raise UnusableAudio("broken") from None
+    samples, sample_rate = _decode(content)
     if len(samples) * SAMPLE_RATE < SHORTEST * sample_rate:
         raise UnusableAudio("short")
     if not np.isfinite(samples).all():
@@ -115,6 +111,18 @@ def inspect_audio(path: str) -> Audio:
         sha256=hashlib.sha256(content).hexdigest(),
         content=decoded.hexdigest(),
     )
+
+
+def _decode(content):
+    """Return samples [samples, channels] and rate of the bytes of a file."""
+    try:
+        return soundfile.read(
+            io.BytesIO(content), dtype="float32", always_2d=True
+        )
+    except (soundfile.SoundFileError, ValueError, TypeError):
+        # soundfile takes a file that it does not know for a headerless one
+        # and then complains about missing arguments, hence the last two.
+        raise UnusableAudio("broken") from None
 
 
 def inspect_all(

@@ -11,6 +11,7 @@ from speechbrain.utils.logger import get_logger
 from data_prep import audio_checks
 from data_prep.audio_checks import Audio, inspect_all
 from data_prep.corpus import Utterance, first_few
+from data_prep.identity import is_broken, unify
 from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
 
@@ -18,7 +19,10 @@ logger = get_logger(__name__)
 
 PROBLEMS = {
     "id": "Two utterances have the same id ({}): give each its own.",
-    "label": "An utterance has no label ({}): fill it in or leave it out.",
+    "name": "A file name has a control character or is not UTF-8 ({}): rename "
+    "the file.",
+    "speaker": "A speaker is in two folds, or in the test set and in train or "
+    "dev ({}): give all utterances of a speaker the same fold or split.",
     **audio_checks.PROBLEMS,
     "content": "The same recording has two labels, speakers or folds ({}): "
     "keep the right one of them.",
@@ -30,8 +34,9 @@ def check_corpus(
 ) -> tuple[list[Utterance], dict[str, Audio]]:
     """Check the utterances of a corpus and their audio.
 
-    All problems are collected and reported at once. A copy of a recording
-    with the same label and speaker is left out, with a line in the log.
+    All problems are collected and reported at once. Spellings of one speaker
+    or label are merged, see `data_prep.identity`; a copy of a recording with
+    the same label and speaker is left out: both with a line in the log.
 
     Arguments
     ---------
@@ -43,7 +48,7 @@ def check_corpus(
     Returns
     -------
     utterances : list of Utterance
-        Without copies, sorted by id.
+        Without copies, names in one spelling, sorted by id.
     audio : dict
         Utterance id -> Audio.
 
@@ -52,7 +57,8 @@ def check_corpus(
     BadInput
         With one sentence for each kind of problem.
     """
-    utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    utterances = sorted(unify(utterances), key=lambda utterance: utterance.id)
+    _check_variety(utterances)
     problems = _wrong_entries(utterances)
     audio, unusable = inspect_all(utterances, data_folder)
     problems |= unusable
@@ -71,12 +77,34 @@ def check_corpus(
     return kept, audio
 
 
+def _check_variety(utterances):
+    """Refuse a corpus of one class or one speaker."""
+    labels = sorted({u.label for u in utterances})
+    speakers = sorted({u.speaker for u in utterances})
+    if len(labels) < 2:
+        raise BadInput(
+            f"All utterances have one label ({first_few(labels)}), so that "
+            "there is nothing to learn: add utterances of a second class."
+        )
+    if len(speakers) < 2:
+        raise BadInput(
+            f"All utterances are of one speaker ({first_few(speakers)}), so "
+            "that no speaker is left to test on: add recordings of other "
+            "people."
+        )
+
+
 def _wrong_entries(utterances):
-    """Collect the utterances whose ids or labels cannot be used."""
-    problems = collections.defaultdict(list)
-    counts = collections.Counter(utterance.id for utterance in utterances)
-    problems["id"] = [name for name, count in counts.items() if count > 1]
-    problems["label"] = [u.wav for u in utterances if not u.label.strip()]
+    """Collect the utterances that cannot be used, whatever their audio."""
+    counts = collections.Counter(u.id for u in utterances)
+    folds = collections.defaultdict(set)
+    for u in utterances:
+        folds[u.speaker].add(u.fold)
+    problems = {
+        "id": [name for name, count in counts.items() if count > 1],
+        "name": [u.wav for u in utterances if is_broken(u.wav)],
+        "speaker": sorted(s for s, places in folds.items() if len(places) > 1),
+    }
     return {kind: names for kind, names in problems.items() if names}
 
 
@@ -143,7 +171,7 @@ def _log_audio(utterances, audio):
 
 
 def check_splits(splits: dict[str, list[Utterance]]) -> None:
-    """Check that test speakers are apart and that classes can be learned.
+    """Check that the classes can be learned and tested.
 
     Arguments
     ---------
@@ -153,23 +181,49 @@ def check_splits(splits: dict[str, list[Utterance]]) -> None:
     Raises
     ------
     BadInput
-        If a speaker of the test set is in train or dev.
+        If train has one class only.
     """
-    tested = {u.speaker for u in splits["test"]}
-    others = {
-        u.speaker for name in splits if name != "test" for u in splits[name]
+    labels = {
+        name: {u.label for u in utterances}
+        for name, utterances in splits.items()
     }
-    if tested & others:
+    if len(labels["train"]) < 2:
         raise BadInput(
-            "A speaker is in the test set and in train or dev "
-            f"({first_few(sorted(tested & others))}): give all utterances of "
-            "a speaker the same fold."
+            f"All utterances of train have one label "
+            f"({first_few(sorted(labels['train']))}), so that there is nothing "
+            "to learn in this fold: spread the classes over more speakers."
         )
-    trained = {u.label for u in splits["train"]}
-    labels = {u.label for part in splits.values() for u in part}
-    if labels - trained:
+    absent = set().union(*labels.values()) - labels["train"]
+    if absent:
         logger.warning(
             "No utterance of train has the label %s: it cannot be learned in "
             "this fold.",
-            first_few(sorted(labels - trained)),
+            first_few(sorted(absent)),
+        )
+
+
+def log_uneven_folds(utterances: Iterable[Utterance]) -> None:
+    """Log the folds in which a class is never tested.
+
+    Arguments
+    ---------
+    utterances : iterable of Utterance
+        The corpus.
+    """
+    labels = collections.defaultdict(set)
+    for utterance in utterances:
+        labels[utterance.fold].add(utterance.label)
+    # Fold 0 is tested by no run.
+    tested = sorted(set(labels) - {0})
+    every = set().union(*labels.values())
+    uneven = [
+        f"fold {fold} without {first_few(sorted(every - labels[fold]), 10)}"
+        for fold in tested
+        if every - labels[fold]
+    ]
+    if uneven:
+        logger.warning(
+            "Some test folds lack a class, so that its recall is not tested "
+            "there: %s.",
+            "; ".join(uneven),
         )

@@ -129,8 +129,12 @@ def read_text(path: str | os.PathLike) -> str:
     BadInput
         If the file cannot be read.
     """
+    path = pathlib.Path(path)
+    # Every run of a table reads the file again, and reading a pipe waits.
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is not a file: correct the path.")
     try:
-        content = pathlib.Path(path).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read ({error.strerror}): put the file there "

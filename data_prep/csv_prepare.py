@@ -2,30 +2,53 @@
 
 Content
     Whatever you have: one row per utterance, with the columns `path`, `label`
-    and `speaker`, and `fold` if you want to decide that yourself. Any number
-    of classes. Other columns go into the manifests as they are.
+    and `speaker`, and `fold` or `split` if you want to decide that yourself.
+    Any number of classes. Other columns go into the manifests as they are.
 Licence, source and citation
     Yours.
 Splits
-    The column `fold`, from 1; without it, whole speakers are dealt into folds
-    of nearly equal size. A speaker is never in two folds.
+    The column `split`, with train, dev (optional) and test: then there is one
+    fold, 1, and `number_of_folds` has no effect. Or the column `fold`, from 1.
+    Without either, whole speakers are dealt into folds with nearly equal
+    shares of each class. A speaker is never in two folds.
 """
 
 from __future__ import annotations
 
-import collections
 import csv
 import io
 import os
 import pathlib
+import re
 
 from data_prep.corpus import CorpusCard, Utterance, existing_folder, read_text
+from data_prep.folds import deal_speakers
+from data_prep.identity import (
+    is_missing,
+    one_spelling,
+    wrong_label,
+    wrong_speaker,
+)
 from data_prep.manifest import RESERVED
 from modules.errors import BadInput
 
 COLUMNS = ("path", "label", "speaker")
+OPTIONAL = ("fold", "split")
 DELIMITERS = ",;\t"
-
+# Spellings of the column `split`, in lower case.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(
+        ("dev", "development", "val", "valid", "validation"), "dev"
+    ),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_CHECKS = {
+    # The same characters are wrong in a path.
+    "path": wrong_speaker,
+    "label": wrong_label,
+    "speaker": wrong_speaker,
+}
 
 CARD = CorpusCard(
     name="own recordings",
@@ -52,7 +75,8 @@ def read(
     csv_file : str or pathlib.Path
         The list of utterances, separated by commas, semicolons or tabs.
     number_of_folds : int
-        How many folds to deal the speakers into, if there is no column `fold`.
+        How many folds to deal the speakers into, if there is no column `fold`
+        or `split`.
 
     Returns
     -------
@@ -73,11 +97,11 @@ def read(
     if data_folder:
         data_folder = existing_folder(data_folder, "your recordings")
     _check_paths(csv_file, rows)
-    if "fold" in rows[0][1]:
-        folds = _listed_folds(csv_file, rows)
-    else:
-        sizes = collections.Counter(row["speaker"] for _, row in rows)
-        folds = deal_speakers(sizes, number_of_folds)
+    for what in ("label", "speaker"):
+        spelling = one_spelling([row[what] for _, row in rows], what)
+        for _, row in rows:
+            row[what] = spelling[row[what]]
+    _place(csv_file, rows, number_of_folds)
     here = pathlib.Path(os.path.abspath(csv_file)).parent
     ids = _ids([row["path"] for _, row in rows], data_folder or here)
     utterances = [
@@ -87,71 +111,86 @@ def read(
             wav=row["path"] if data_folder else str(here / row["path"]),
             label=row["label"],
             speaker=row["speaker"],
-            fold=folds[row["speaker"]],
+            fold=row["fold"],
             extra=_extra(row),
+            split=row.get("split"),
         )
         for _, row in rows
     ]
     return sorted(utterances, key=lambda utterance: utterance.id)
 
 
-def deal_speakers(sizes, number_of_folds):
-    """Deal whole speakers into folds of nearly equal size.
-
-    Arguments
-    ---------
-    sizes : dict
-        Speaker -> number of utterances.
-    number_of_folds : int
-        How many folds.
-
-    Returns
-    -------
-    dict
-        Speaker -> fold, from 1.
-
-    Raises
-    ------
-    BadInput
-        If there are fewer speakers than folds, or fewer than two folds.
-
-    Example
-    -------
-    >>> deal_speakers({"ann": 3, "bob": 2, "eve": 2}, 2)
-    {'ann': 1, 'bob': 2, 'eve': 2}
-    """
-    if number_of_folds < 2:
-        raise BadInput(
-            f"number_of_folds is {number_of_folds}: at least 2 are needed, one "
-            "to test on and one to train on."
+def _place(csv_file, rows, number_of_folds):
+    """Set fold and, if the list has one, split of every row."""
+    if "split" in rows[0][1]:
+        _read_splits(csv_file, rows)
+        return
+    if "fold" in rows[0][1]:
+        folds = _listed_folds(csv_file, rows)
+    else:
+        folds = deal_speakers(
+            [row["speaker"] for _, row in rows],
+            [row["label"] for _, row in rows],
+            number_of_folds,
         )
-    if len(sizes) < number_of_folds:
-        raise BadInput(
-            f"{len(sizes)} speaker(s) cannot be dealt into {number_of_folds} "
-            f"folds: set number_of_folds to {len(sizes)} or less, or record "
-            "more speakers (at least 2 are needed)."
-        )
-    filled = dict.fromkeys(range(1, number_of_folds + 1), 0)
-    folds = {}
-    for speaker in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        fold = min(filled, key=filled.get)
-        folds[speaker] = fold
-        filled[fold] += sizes[speaker]
-    return folds
+    for _, row in rows:
+        row["fold"] = folds[row["speaker"]]
 
 
 def _read_rows(csv_file):
     """Read (line number, cells by column) of every row that is not blank."""
+    lines, delimiter = read_cells(csv_file)
+    names = _column_names(csv_file, lines[0][1])
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) > len(names) and any(cells[len(names) :]):
+            raise BadInput(
+                f"{csv_file}, line {number}, has {len(cells)} cells for "
+                f"{len(names)} columns: put text with the delimiter "
+                f"{delimiter!r} into quotes."
+            )
+        cells += [""] * (len(names) - len(cells))
+        row = {name: cell for name, cell in zip(names, cells) if name}
+        _check_row(csv_file, number, row)
+        row["path"] = row["path"].replace("\\", "/")
+        rows.append((number, row))
+    return rows
+
+
+def read_cells(
+    csv_file: str | os.PathLike,
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """Read the cells of a CSV file.
+
+    Arguments
+    ---------
+    csv_file : str or pathlib.Path
+        Separated by commas, semicolons or tabs.
+
+    Returns
+    -------
+    lines : list of tuple
+        Line number and cells of every row that is not blank, the heading
+        first; at least two rows.
+    delimiter : str
+        Separates the cells.
+
+    Raises
+    ------
+    BadInput
+        If it is not a CSV file or has no rows.
+    """
     text = read_text(csv_file)
-    heading = text.partition("\n")[0]
+    heading = text.lstrip("\n").partition("\n")[0]
     delimiter = max(DELIMITERS, key=heading.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    # Strict: a quote that is never closed would swallow all rows below it.
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise BadInput(
             f"{csv_file} is not a CSV file ({error}, line {reader.line_num}): "
-            "save it as CSV."
+            "close every quote, or save it as CSV again."
         ) from error
     lines = [
         (number, [cell.strip() for cell in cells])
@@ -163,40 +202,51 @@ def _read_rows(csv_file):
             f"{csv_file} is empty: it needs a line with the column names "
             f"{', '.join(COLUMNS)} and a line for each utterance."
         )
+    return lines, delimiter
+
+
+def _column_names(csv_file, cells):
+    """Check the first line; return the names of the columns."""
     names = [
-        name.lower() if name.lower() in (*COLUMNS, "fold") else name
-        for name in lines[0][1]
+        name.lower() if name.lower() in (*COLUMNS, *OPTIONAL) else name
+        for name in cells
     ]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise BadInput(
             f"{csv_file} has no column {', '.join(missing)}: add it to the "
-            f"first line, which reads {heading[:80]!r}."
+            f"first line, which reads {', '.join(cells)[:80]!r}."
         )
-    twice = [name for name in names if name and names.count(name) > 1]
+    keys = [_key(name) for name in names if name]
+    twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise BadInput(
             f"{csv_file} has two columns {twice[0]}: rename one of them."
         )
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) > len(names) and any(cells[len(names) :]):
+    if all(name in names for name in OPTIONAL):
+        raise BadInput(
+            f"{csv_file} has a column fold and a column split: delete one of "
+            "them."
+        )
+    return names
+
+
+def _check_row(csv_file, number, row):
+    """Refuse a row with an empty cell or a name that cannot be used."""
+    for name in (*COLUMNS, *OPTIONAL):
+        if name in row and is_missing(row[name]):
+            cell = f" but {row[name]!r}" if row[name] else ""
             raise BadInput(
-                f"{csv_file}, line {number}, has {len(cells)} cells for "
-                f"{len(names)} columns: put text that holds the delimiter "
-                f"{delimiter!r} into quotes."
+                f"{csv_file}, line {number}, has nothing{cell} in the column "
+                f"{name}: fill it in or delete the line."
             )
-        cells += [""] * (len(names) - len(cells))
-        row = {name: cell for name, cell in zip(names, cells) if name}
-        for name in (*COLUMNS, "fold"):
-            if row.get(name) == "":
-                raise BadInput(
-                    f"{csv_file}, line {number}, has nothing in the column "
-                    f"{name}: fill it in or delete the line."
-                )
-        row["path"] = row["path"].replace("\\", "/")
-        rows.append((number, row))
-    return rows
+    for name, wrong in _CHECKS.items():
+        reason = wrong(row[name])
+        if reason:
+            raise BadInput(
+                f"{csv_file}, line {number}, has the {name} {row[name]!r:.80}, "
+                f"which {reason}."
+            )
 
 
 def _check_paths(csv_file, rows):
@@ -212,23 +262,40 @@ def _check_paths(csv_file, rows):
         lines[path] = number
 
 
+def _read_splits(csv_file, rows):
+    """Read the column `split`."""
+    for number, row in rows:
+        split = SPLITS.get(row["split"].lower())
+        if split is None:
+            raise BadInput(
+                f"{csv_file}, line {number}, has the split {row['split']!r}: "
+                "use train, dev or test, or rename the column."
+            )
+        row["split"] = split
+        row["fold"] = 1 if split == "test" else 0
+
+
 def _listed_folds(csv_file, rows):
     """Read the column `fold`: speaker -> fold."""
-    folds = {}
+    folds, lines = {}, {}
     for number, row in rows:
-        if not row["fold"].isdecimal() or int(row["fold"]) < 1:
+        # Spreadsheets append ".0" to a whole number.
+        match = re.fullmatch(r"0*([1-9]\d{0,5})([.,]0+)?", row["fold"])
+        if not match:
             raise BadInput(
-                f"{csv_file}, line {number}, has the fold {row['fold']!r}: "
+                f"{csv_file}, line {number}, has the fold {row['fold']!r:.80}: "
                 "use a whole number from 1."
             )
-        fold = int(row["fold"])
-        if folds.setdefault(row["speaker"], fold) != fold:
+        fold = int(match[1])
+        speaker = row["speaker"]
+        if folds.setdefault(speaker, fold) != fold:
             raise BadInput(
-                f"{csv_file}, line {number}, puts the speaker "
-                f"{row['speaker']} into fold {fold}, who is in fold "
-                f"{folds[row['speaker']]} before: give all utterances of a "
-                "speaker the same fold."
+                f"{csv_file}, line {number}, puts the speaker {speaker} into "
+                f"fold {fold}, who is in fold {folds[speaker]} in line "
+                f"{lines[speaker]}: give all utterances of a speaker the same "
+                "fold."
             )
+        lines.setdefault(speaker, number)
     return folds
 
 
@@ -252,17 +319,16 @@ def _ids(paths, data_folder):
     return ids
 
 
+def _key(name):
+    """Return the key of a column in a manifest."""
+    known = name in (*COLUMNS, *OPTIONAL)
+    return f"csv_{name}" if name in RESERVED and not known else name
+
+
 def _extra(row):
-    """Keep other columns, under a name that no manifest key has."""
+    """Keep the other columns."""
     return {
-        f"csv_{name}" if name in RESERVED else name: cell
+        _key(name): cell
         for name, cell in row.items()
-        if name not in (*COLUMNS, "fold")
+        if name not in (*COLUMNS, *OPTIONAL)
     }
-
-
-def prepare_csv(**settings):
-    """Prepare csv, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("csv", **settings)

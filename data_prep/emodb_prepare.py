@@ -3,8 +3,8 @@
 Content
     The Berlin Database of Emotional Speech: ten actors, ten sentences, seven
     emotions; 535 utterances, 0.41 hours, 16 kHz. Twenty listeners named the
-    emotion of each and said whether it sounds natural. A file name such as
-    03a01Fa.wav tells speaker 03, sentence a01, emotion F and take a.
+    emotion of each and judged whether it sounds natural. A file name such as
+    03a01Fa.wav consists of speaker 03, sentence a01, emotion F and take a.
 Licence
     CC0-1.0, as stated for version 1.1.0 in audEERING's `datasets/emodb`.
 Source
@@ -108,13 +108,16 @@ def read(
         if path.suffix.lower() != ".wav" or path.name.startswith("."):
             continue
         match = NAME.fullmatch(path.stem)
-        if (
-            not match
-            or match["speaker"] not in FOLDS
-            or match["emotion"] not in EMOTIONS
-        ):
+        if not match:
             others.append(path.name)
             continue
+        for what, known in (("speaker", FOLDS), ("emotion", EMOTIONS)):
+            if match[what] not in known:
+                raise BadInput(
+                    f"The name of {path} has the {what} {match[what]}, which "
+                    f"EmoDB does not have (it has {', '.join(known)}): correct "
+                    "the name, or take the file out of the folder."
+                )
         female = match["speaker"] in FEMALE
         utterances.append(
             Utterance(
@@ -134,7 +137,7 @@ def read(
     if not utterances:
         raise BadInput(
             f"The folder {data_folder} is not EmoDB, it has no file such as "
-            f"wav/03a01Fa.wav: set data_folder to the folder that holds {WHAT}."
+            f"wav/03a01Fa.wav: set data_folder to the folder that contains {WHAT}."
         )
     if others:
         logger.warning(
@@ -144,7 +147,7 @@ def read(
     missing = sorted(set(FOLDS) - {u.speaker for u in utterances})
     if missing:
         logger.warning(
-            "EmoDB has ten speakers, but %s holds nothing of %s: compare it "
+            "EmoDB has ten speakers, but %s has no recording of %s: compare it "
             "with the release.",
             *(folder, first_few(missing, limit=10)),
         )
@@ -152,7 +155,7 @@ def read(
 
 
 def _read_listeners(folder):
-    """Read what the listeners said: utterance id -> two shares."""
+    """Read the judgements of the listeners: utterance id -> two shares."""
     path = folder / "erkennung.txt"
     if not path.is_file():
         return {}
@@ -166,7 +169,7 @@ def _read_listeners(folder):
                 "naturalness": _share(naturalness),
             }
         except ValueError:
-            # The heading, and lines that tell nothing.
+            # The heading, and lines without numbers.
             continue
     return listeners
 
@@ -174,10 +177,3 @@ def _read_listeners(folder):
 def _share(percent):
     """Turn "65,00" into 0.65."""
     return round(float(percent.replace(",", ".")) / 100, 6)
-
-
-def prepare_emodb(**settings):
-    """Prepare emodb, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("emodb", **settings)

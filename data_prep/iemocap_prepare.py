@@ -41,6 +41,8 @@ logger = get_logger(__name__)
 SESSIONS = (1, 2, 3, 4, 5)
 # Label in the corpus -> class of the protocol.
 CLASSES = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
+# Labels in the corpus that the protocol leaves out; xxx: no majority.
+OTHER_LABELS = ("fru", "sur", "fea", "dis", "oth", "xxx")
 GENDERS = {"F": "female", "M": "male"}
 DIMENSIONS = ("valence", "activation", "dominance")
 WHAT = "IEMOCAP_full_release, with Session1 to Session5 in it"
@@ -145,7 +147,7 @@ def read(
         )
     if without_label:
         # A label file that ends early at the end of an utterance looks whole;
-        # the audio without a label tells.
+        # its audio without labels is then the only sign.
         logger.warning(
             "%d audio files have no line in EmoEvaluation (%s): a label file "
             "may be cut short; compare it with the IEMOCAP release.",
@@ -202,7 +204,7 @@ def _wavs(root, session):
 def _read_session(root, session):
     """Read all utterances of a session, whatever their label."""
     folder = _subfolder(root, session, "dialog", "EmoEvaluation")
-    # Copies made on a Mac hold a resource fork "._x.txt" beside every x.txt.
+    # Copies made on a Mac have a resource fork "._x.txt" beside every x.txt.
     files = sorted(
         path
         for path in folder.iterdir()
@@ -258,6 +260,11 @@ def _read_block(lines, path, session):
             f"The label file {path} is cut short or damaged at "
             f"{lines[0]!r}: {REMEDY}."
         )
+    if match["label"] not in (*CLASSES, *OTHER_LABELS):
+        raise BadInput(
+            f"The label file {path} gives {match['id']} the label "
+            f"{match['label']!r}, which IEMOCAP does not have: {REMEDY}."
+        )
     annotators = {}
     for line in lines[1:]:
         annotator = ANNOTATOR_LINE.match(line)
@@ -275,7 +282,7 @@ def _read_block(lines, path, session):
         id=match["id"],
         wav=f"Session{session}/sentences/wav/{dialogue}/{match['id']}.wav",
         label=match["label"],
-        # The letter in "Ses01F" tells who wore the markers, not who speaks;
+        # The letter in "Ses01F" names who wore the markers, not who speaks;
         # and dialogue names have one to three parts, so only the last part
         # of the id is safe.
         speaker=f"Ses0{session}{match['letter']}",
@@ -290,10 +297,3 @@ def _read_block(lines, path, session):
             "annotators": annotators,
         },
     )
-
-
-def prepare_iemocap(**settings):
-    """Prepare iemocap, for hparams files that do not name the corpus yet."""
-    from data_prep.corpora import prepare
-
-    return prepare("iemocap", **settings)

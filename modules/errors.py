@@ -9,6 +9,22 @@ class BadInput(ValueError):
     """Input that a user can put right; its message is one clear sentence."""
 
 
+def printable(text: str) -> str:
+    r"""Return a text whose control characters a terminal does not obey.
+
+    Example
+    -------
+    >>> printable("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 @contextlib.contextmanager
 def one_sentence(resumes=True):
     """Turn `BadInput`, a full disk and Ctrl-C into a sentence and a status.
@@ -28,7 +44,7 @@ def one_sentence(resumes=True):
     try:
         yield
     except BadInput as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {printable(str(problem))}", file=sys.stderr)
         sys.exit(2)
     except OSError as problem:
         if problem.errno != errno.ENOSPC:

@@ -1,5 +1,6 @@
 """Reading the JSON manifests that `data_prep` writes."""
 
+import math
 import os
 import pathlib
 
@@ -74,8 +75,11 @@ def _wrong_key(entry):
     for key, kind in _TYPES.items():
         if key not in entry:
             return f"has no {key}"
-        if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
-            return f"has a wrong {key} ({entry[key]!r:.40})"
+        value = entry[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or not value:
+            return f"has a wrong {key} ({value!r:.40})"
+    if not 0 < entry["duration"] < math.inf:
+        return f"has a wrong duration ({entry['duration']})"
     return None
 
 

@@ -1,9 +1,36 @@
-"""Pictures of a recording: what was said when, and what was made of it."""
+"""Plots: a recording and its classification over time, and of runs."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from modules.errors import printable
 from modules.files import whole_file
+
+
+def plain_text(text: str) -> str:
+    """Return a name such that matplotlib draws it as it is.
+
+    Between two dollar signs matplotlib reads mathematics, and a label that
+    starts with an underscore is left out of legends.
+
+    Arguments
+    ---------
+    text : str
+        A label, a title or the name of a file.
+
+    Returns
+    -------
+    str
+        For every text that matplotlib draws.
+
+    Example
+    -------
+    >>> plain_text("cash$_$")
+    'cash\\\\$_\\\\$'
+    """
+    text = text.replace("$", r"\$")
+    # A character without width.
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def draw_recording(
@@ -31,7 +58,7 @@ def draw_recording(
     Returns
     -------
     figure : matplotlib.figure.Figure
-        For `modules.training.metrics.save_figure`.
+        For `save_figure`.
     """
     seconds = len(waveform) / sample_rate
     panels = 3 if attention is None else 4
@@ -45,7 +72,7 @@ def draw_recording(
     draw_probabilities(last, labels, times, probabilities)
     last.set_xlabel("seconds")
     last.set_xlim(0, seconds)
-    figure.suptitle(title)
+    figure.suptitle(plain_text(printable(title)))
     return figure
 
 
@@ -88,14 +115,14 @@ def draw_probabilities(axes, labels, times, probabilities):
     if len(times) == 1:
         middles, probabilities = times[0], np.repeat(probabilities, 2, axis=0)
     for label, values in zip(labels, np.transpose(probabilities)):
-        axes.plot(middles, values, label=label)
+        axes.plot(middles, values, label=plain_text(printable(label)))
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
 def save_figure(figure, path, dpi=150):
-    """Write a picture as PNG, whole or not at all, ."""
+    """Write a plot as PNG, whole or not at all."""
     with whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, bbox_inches="tight")
 
@@ -130,11 +157,12 @@ def plot_confusion(path, confusion, labels, title):
             fontsize=9,
             color="white" if share > 0.5 else "black",
         )
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    ticks = [plain_text(label) for label in labels]
+    axes.set_xticks(range(len(labels)), ticks, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), ticks)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain_text(title), fontsize=10)
     save_figure(figure, path)
 
 
@@ -158,7 +186,7 @@ def plot_layer_weights(path, weights, title):
     )
     axes.set_xlabel("layer (0: input of the transformer)")
     axes.set_ylabel("weight")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain_text(title), fontsize=10)
     axes.set_ylim(top=1.3 * max(weights))  # room for the legend
     axes.legend(loc="upper right")
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -486,7 +486,7 @@ title: two stages
 hparams: hparams/ecapa.yaml
 systems:
   - name: reads
-    encoder_hub: <table>/first_one/fold_<test_fold>/seed_<seed>/encoder
+    encoder_hub: <experiment>/first_one/fold_<test_fold>/seed_<seed>/encoder
   - {name: first one, hparams: hparams/finetune.yaml}
 late_fusion:
   - {name: fused, of: [reads, first one]}

@@ -2,10 +2,10 @@
 
 import json
 
+import floor
 import numpy as np
 import torch
 
-import floor
 from modules.features.cache import FeatureCache
 from modules.models.pooling import MeanStdPooling
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import floor
 import numpy as np
 import pytest
 import soundfile
@@ -11,7 +12,6 @@ import torch
 from exported_models import load_foreign
 
 import export
-import floor
 import train
 from modules.audio import read_waveform
 from modules.training.brain import EmotionBrain

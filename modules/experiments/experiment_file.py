@@ -21,18 +21,28 @@ from modules.errors import BadInput
 
 ROOT = pathlib.Path(__file__).parents[2]
 METRICS = ("WA", "UA", "macro_f1")
+# Of one setting; YAML can write many more in a few lines.
+MOST_VALUES = 1000
 # A name becomes a folder and a value on a command line.
 NAME = re.compile(r"(?=.*\w)[\w.()/+ -]{1,100}")
 
 
 def _plain(value: Any) -> Any:
-    """Refuse a setting that has no spelling on a command line."""
-    if not isinstance(value, str | int | float | None):
-        raise ValueError(
-            f"the value {_short(value)} is not allowed: a value of a setting "
-            "is a text, a number, true, false or null"
-        )
-    return value
+    """Refuse a setting that is neither a plain value nor a part of a model."""
+    waiting, allowed = [value], isinstance(value, dict) and "class" in value
+    for _ in range(MOST_VALUES):
+        if not waiting:
+            return value
+        own = waiting.pop()
+        if allowed and isinstance(own, dict | list):
+            waiting += own.values() if isinstance(own, dict) else own
+        elif not isinstance(own, str | int | float | None):
+            break
+    raise ValueError(
+        f"the value {_short(value)} is not allowed: give a text, a number, "
+        "true, false, null, or a part of a model as {class: path.of.Class, "
+        "argument: value}"
+    )
 
 
 def _hparams_file(value: str) -> str:
@@ -262,7 +272,7 @@ def _sentence(given: dict, error: dict) -> str:
 
 def _short(value: Any) -> str:
     """Return a value as text that fits into a sentence."""
-    return textwrap.shorten(str(value), 200, placeholder=" ...")
+    return textwrap.shorten(repr(value)[:1000], 200, placeholder=" ...")
 
 
 def _figure(value: Any) -> dict | None:

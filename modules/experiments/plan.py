@@ -1,9 +1,12 @@
 """What an experiment runs: systems x folds x seeds."""
 
 import dataclasses
+import json
 import pathlib
 import re
 from typing import Any
+
+import yaml
 
 from modules.experiments.experiment_file import Published
 
@@ -179,11 +182,17 @@ def as_options(values: dict) -> list[str]:
 
     Example
     -------
-    >>> as_options({"pooling": "mean", "dropout": 0.5, "revision": None})
-    ['--pooling=mean', '--dropout=0.5', '--revision=null']
+    >>> as_options({"lr": 0.5, "revision": None, "pooling": {"class": "a.B"}})
+    ['--lr=0.5', '--revision=null', '--pooling={class: a.B}']
     """
+    return [f"--{key}={_spelt(value)}" for key, value in values.items()]
+
+
+def _spelt(value: Any) -> str:
+    """Return a value as YAML has it in one line."""
+    if isinstance(value, dict):
+        copied = json.loads(json.dumps(value))  # without aliases
+        options = {"default_flow_style": True, "sort_keys": False}
+        return yaml.safe_dump(copied, width=float("inf"), **options).strip()
     spelt = {"True": "true", "False": "false", "None": "null"}
-    return [
-        f"--{key}={spelt.get(str(value), value)}"
-        for key, value in values.items()
-    ]
+    return spelt.get(str(value), str(value))

@@ -37,7 +37,7 @@ OWN_KEYS = {
 # Keys that differ from run to run, or name places that may move.
 _NOT_OF_A_SYSTEM = re.compile(r"__.*|test_fold|seed|system|.*(_folder|_file)")
 # In a value of an experiment file: the folder of its experiment.
-TABLE = "<table>"
+EXPERIMENT = "<experiment>"
 
 
 def read_plan(
@@ -140,7 +140,7 @@ def _systems(
             if reach(key, file) and key not in own.model_extra
         }
         settings = {
-            key: value.replace(TABLE, str(folder))
+            key: value.replace(EXPERIMENT, str(folder))
             if isinstance(value, str)
             else value
             for key, value in (shared | values | own.model_extra).items()

@@ -55,6 +55,9 @@ class FeatureCache:
         Of audio that is encoded at once; None: one recording on a CPU, four
         minutes on a GPU.
 
+    whisper_window : int or str
+        See `modules.models.whisper_window`.
+
     Raises
     ------
     BadInput
@@ -70,6 +73,7 @@ class FeatureCache:
         precision="fp32",
         number_format="float16",
         batch_seconds=None,
+        whisper_window=None,
     ):
         if number_format not in FORMATS:
             raise BadInput(
@@ -77,7 +81,9 @@ class FeatureCache:
                 f"{', '.join(FORMATS)}"
             )
         self.encoder_hub = encoder_hub
-        self.upstream = open_upstream(encoder_hub, encoder_revision)
+        self.upstream = open_upstream(
+            encoder_hub, encoder_revision, whisper_window
+        )
         self.num_hidden_states, self.hidden_size = (
             self.upstream.num_hidden_states,
             self.upstream.hidden_size,

@@ -28,6 +28,9 @@ class FrozenUpstream:
     encode_seconds : float
         Audio per batch of the encoder; None: one recording on a CPU, four
         minutes on a GPU.
+    whisper_window : int or str
+        Seconds of audio per window of Whisper: "fit" for the next multiple of
+        2 s, None for 30 s. Other encoders have no windows.
 
     Attributes
     ----------
@@ -48,12 +51,14 @@ class FrozenUpstream:
         cache_format: str = "float16",
         cache_device: str | None = None,
         encode_seconds: float | None = None,
+        whisper_window: int | str | None = None,
     ):
         self.make_encoder = functools.partial(
             make_encoder,
             encoder_hub=encoder_hub,
             revision=encoder_revision,
             precision=precision,
+            whisper_window=whisper_window,
         )
         self.cache_device = cache_device
         self.cache = open_cache(
@@ -63,6 +68,7 @@ class FrozenUpstream:
             precision=precision,
             number_format=cache_format,
             batch_seconds=encode_seconds,
+            whisper_window=whisper_window,
         )
         self.num_hidden_states = self.cache.num_hidden_states
         self.hidden_size = self.cache.hidden_size

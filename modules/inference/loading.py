@@ -19,6 +19,7 @@ MODEL_KEYS = (
     "encoder_hub",
     "encoder_revision",
     "encoder_files",
+    "whisper_window",
     "members",
     "head",
     "sizes",

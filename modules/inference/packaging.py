@@ -43,10 +43,6 @@ pretrainer: !new:custom_interface.ModelFolder
     label_encoder: !ref <label_encoder>
 """
 
-# SpeechBrain's from_hparams fetches custom.py and adds its folder to the import
-# path, so that custom_interface.py beside it is found.
-CUSTOM = '"""Makes custom_interface.py importable; see hyperparams.yaml."""\n'
-
 
 def hyperparams(run, members, encoder_revision, encoder_files):
     """Return the text of hyperparams.yaml."""
@@ -58,6 +54,7 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         else encoder_hub,
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
+        "whisper_window": run.graph["encoder"]["whisper_window"],
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
@@ -175,7 +172,8 @@ def build(runs, include_encoder, licence, language, name):
     first = runs[0]
     encoder_hub = first.graph["encoder"]["hub"]
     revision = first.graph["encoder"]["revision"]
-    upstream = open_upstream(encoder_hub, revision)
+    window = first.graph["encoder"]["whisper_window"]
+    upstream = open_upstream(encoder_hub, revision, window)
     is_pair = isinstance(upstream, UpstreamPair)
     if is_pair and (include_encoder or upstream.is_local):
         raise BadInput(
@@ -218,7 +216,6 @@ def build(runs, include_encoder, licence, language, name):
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom.py": CUSTOM.encode(),
         "custom_interface.py": self_contained_source(
             classes(first.graph["head"])
         ).encode(),

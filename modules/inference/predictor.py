@@ -3,38 +3,122 @@
 import concurrent.futures
 import contextlib
 import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from modules.errors import BadInput
-from modules.inference.recordings import cut_files, make_batches
+from modules.inference.recordings import (
+    Piece,
+    Problem,
+    check_segments,
+    cut_files,
+    make_batches,
+)
 from modules.inference.speechbrain_interface import LONGEST_SECONDS
 
 # Whisper's encoder makes 30 seconds of every utterance.
 WHISPER_SECONDS = 30
+# Threads of their own beyond this only wait for each other.
+MOST_JOBS = 64
+
+
+class Row(NamedTuple):
+    """The answer for a recording, a segment or a channel of one.
+
+    Attributes
+    ----------
+    file : str
+        The recording.
+    start, end : float
+        Seconds.
+    log_probabilities : torch.Tensor
+        [classes].
+    channel : str
+        "left", "right" or a number from 1, where each is classified.
+    """
+
+    file: str
+    start: float
+    end: float
+    log_probabilities: torch.Tensor
+    channel: str | None = None
+
+
+class Predictions(NamedTuple):
+    """Every recording has rows or a problem.
+
+    Attributes
+    ----------
+    rows : list of Row
+        One per recording in the order given, or one per segment.
+    problems : list of Problem
+        Recordings without an answer.
+    """
+
+    rows: list[Row]
+    problems: list[Problem]
+
+
+def choose_device(name: str | None) -> str:
+    """Return a device that computes on this machine.
+
+    Arguments
+    ---------
+    name : str
+        As PyTorch names it; by default cuda if there is one, else cpu.
+
+    Raises
+    ------
+    BadInput
+        If this machine has no such device.
+
+    Example
+    -------
+    >>> choose_device("cpu")
+    'cpu'
+    """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name is None:
+        return "cuda" if there["cuda"] else "cpu"
+    try:
+        torch.ones(1, device=name).cpu()  # "meta" exists but has no values
+    except (RuntimeError, AssertionError, ImportError, ValueError) as problem:
+        raise BadInput(
+            f"--device {name} does not exist on this machine: choose "
+            f"{' or '.join(kind for kind in there if there[kind])}"
+        ) from problem
+    return name
 
 
 def predict(
-    model,
-    files,
-    segment=None,
-    hop=None,
-    jobs=None,
-    batch_size=None,
-    device="cpu",
-    progress=False,
-):
+    model: torch.nn.Module,
+    files: Iterable[str],
+    segment: float | None = None,
+    hop: float | None = None,
+    jobs: int | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    channel: str = "mean",
+) -> Predictions:
     """Classify recordings.
 
     Arguments
     ---------
-    model : custom_interface.EmotionModel
+    model : modules.inference.speechbrain_interface.EmotionModel
         From `modules.inference.loading.load_model`.
-    files : list of str
-        Recordings.
+    files : iterable of str
+        Recordings, in any format.
     segment, hop : float
-        See `modules.inference.recordings.cut`.
+        Length of the segments and distance of their starts in seconds, see
+        `modules.inference.recordings.cut`; ``hop`` is ``segment`` by default.
     jobs : int
         At most so many batches at a time, in threads that share PyTorch's.
         By default one per thread on a CPU, else one.
@@ -45,20 +129,26 @@ def predict(
         Where the model is.
     progress : bool
         Show a progress bar.
+    channel : str
+        "mean" of the channels, "left", "right", or "each": rows for every
+        channel.
 
     Returns
     -------
-    rows : list of tuple
-        (file, start, end, log_probabilities [classes]), times in seconds; one
-        per file in the order given, or one per segment.
-    problems : dict
-        File that could not be read -> what is wrong with it, one sentence.
+    predictions : Predictions
+        Rows and problems: ``rows, problems = predict(model, files)``.
+
+    Raises
+    ------
+    BadInput
+        If segment or hop is out of range.
     """
+    check_segments(segment, hop)
     on_cpu = torch.device(device).type == "cpu"
     jobs = jobs or (torch.get_num_threads() if on_cpu else 1)
     batch_size = batch_size or (1 if on_cpu else 16)
     least = WHISPER_SECONDS if model.encoder.is_whisper else 0
-    pieces, problems = cut_files(files, segment, hop)
+    pieces, problems = cut_files(files, segment, hop or segment, channel)
     batches = make_batches(pieces, batch_size, least)
     bar = tqdm(
         total=sum(piece.seconds for piece in pieces),
@@ -66,39 +156,68 @@ def predict(
         "{elapsed}<{remaining}",
         disable=not progress,
     )
+    failed = {}
     with bar:
-        answers = hear(model, batches, jobs, least, device)
-        for batch, heard in zip(batches, answers):
-            for piece, answer in zip(batch, heard):
+        answers = classify_batches(model, batches, jobs, least, device)
+        for batch, scores in zip(batches, answers):
+            for piece, answer in zip(batch, scores):
                 if isinstance(answer, BadInput):
-                    problems.setdefault(piece.file, str(answer))
-                else:
-                    piece.log_probabilities = answer
+                    failed.setdefault((piece.file, piece.name), str(answer))
+                piece.log_probabilities = answer
             bar.update(sum(piece.seconds for piece in batch))
-    readable = [piece for piece in pieces if piece.file not in problems]
-    if segment is not None:
-        return [
-            (p.file, p.start / p.rate, p.stop / p.rate, p.log_probabilities)
-            for p in readable
-        ], problems
-    windows = {}
-    for piece in readable:
-        windows.setdefault(piece.file, []).append(piece)
-    return [
-        (file, 0.0, parts[-1].stop / parts[-1].rate, _average(parts))
-        for file, parts in windows.items()
-    ], problems
+    rows = []
+    for key, parts in _by_recording(pieces).items():
+        if key not in failed and all(piece.is_silent for piece in parts):
+            failed[key] = f"{key[0]} is silent: give a recording of speech"
+        if key not in failed:
+            rows += _rows(parts, segment is not None)
+    problems += [Problem(*key, text) for key, text in failed.items()]
+    return Predictions(rows, problems)
 
 
-def hear(model, batches, jobs, least, device):
+def _by_recording(pieces):
+    """Return (file, name of the channel) -> pieces, in order."""
+    recordings = {}
+    for piece in pieces:
+        recordings.setdefault((piece.file, piece.name), []).append(piece)
+    return recordings
+
+
+def _rows(pieces, over_time):
+    """Return a row per piece of a recording, or one for all of them."""
+    rows = [
+        Row(p.file, p.start / p.rate, p.stop / p.rate, p.log_probabilities)
+        for p in pieces
+    ]
+    rows = [row._replace(channel=pieces[0].name) for row in rows]
+    if over_time:
+        return rows
+    scores = _average([row.log_probabilities for row in rows])
+    return [rows[-1]._replace(start=0.0, log_probabilities=scores)]
+
+
+def _average(scores):
+    """Return the log of the mean probabilities of pieces."""
+    if len(scores) == 1:
+        return scores[0]
+    return torch.log_softmax(torch.stack(scores).logsumexp(dim=0), dim=0)
+
+
+def classify_batches(
+    model: torch.nn.Module,
+    batches: list[list[Piece]],
+    jobs: int,
+    least: float,
+    device: str,
+) -> Iterator[list[torch.Tensor | BadInput]]:
     """Classify batches side by side, the next ones while the first are used.
 
-    Together they never hold more than `LONGEST_SECONDS` of audio, so that
-    memory is bounded: long pieces are heard one at a time by all threads.
+    Together they never have more than `LONGEST_SECONDS` of audio, so that
+    memory is bounded: long pieces are classified one at a time by all threads.
 
     Arguments
     ---------
-    model : custom_interface.EmotionModel
+    model : modules.inference.speechbrain_interface.EmotionModel
         All threads use the same weights.
     batches : list of list of Piece
         From `make_batches`.
@@ -111,9 +230,10 @@ def hear(model, batches, jobs, least, device):
 
     Yields
     ------
-    heard : list
+    answers : list
         Per piece log-probabilities [classes], or a `BadInput`.
     """
+    jobs = min(jobs, MOST_JOBS)
 
     def side_by_side(batch):
         seconds = max(batch[0].seconds, least) * len(batch)
@@ -123,7 +243,7 @@ def hear(model, batches, jobs, least, device):
         group = list(group)
         with _workers(min(count, len(group))) as pool:
             yield from pool.map(
-                lambda batch: _hear_batch(model, batch, device), group
+                lambda batch: _classify_batch(model, batch, device), group
             )
 
 
@@ -139,12 +259,12 @@ def _workers(count):
         ) as pool:
             yield pool
     finally:
-        # MKL knows one number for the whole process.
+        # MKL has one number for the whole process.
         torch.set_num_threads(threads)
 
 
-def _hear_batch(model, batch, device):
-    """Read and classify pieces; see `hear`."""
+def _classify_batch(model, batch, device):
+    """Read and classify pieces; see `classify_batches`."""
     answers, waveforms = [], []
     for piece in batch:
         try:
@@ -153,20 +273,25 @@ def _hear_batch(model, batch, device):
         except BadInput as problem:
             answers.append(problem)
     scores = iter(classify(model, waveforms, device) if waveforms else [])
-    return [next(scores) if answer is None else answer for answer in answers]
+    answers = [next(scores) if a is None else a for a in answers]
+    return [_check_finite(p.file, a) for p, a in zip(batch, answers)]
+
+
+def _check_finite(file, answer):
+    """Return an answer, or a `BadInput` if it is not one."""
+    if isinstance(answer, BadInput) or answer.exp().isfinite().all():
+        return answer
+    return BadInput(
+        f"{file}: the model gives no finite probabilities, so its weights are "
+        "damaged or the recording has absurd values: try another recording"
+    )
 
 
 @torch.inference_mode()
-def classify(model, waveforms, device):
-    """Return log-probabilities [batch, classes] of waveforms."""
+def classify(
+    model: torch.nn.Module, waveforms: list[torch.Tensor], device: str
+) -> torch.Tensor:
+    """Return log-probabilities [batch, classes] of waveforms [samples]."""
     batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
     counts = torch.tensor([len(waveform) for waveform in waveforms])
     return model(batch.to(device), counts / batch.shape[1]).cpu()
-
-
-def _average(pieces):
-    """Return the log of the mean probabilities of pieces."""
-    scores = torch.stack([piece.log_probabilities for piece in pieces])
-    if len(scores) == 1:
-        return scores[0]
-    return torch.log_softmax(scores.logsumexp(dim=0), dim=0)

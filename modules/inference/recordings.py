@@ -1,63 +1,142 @@
-"""Which recordings are heard, and in which pieces."""
+"""Which recordings are classified, and in which pieces."""
 
+import concurrent.futures
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import soundfile
 import torch
 
-from modules.audio import read_length, read_speech
+from modules.audio import CHANNELS, Header, read_header, read_speech
 from modules.errors import BadInput
 from modules.inference.speechbrain_interface import (
     LONGEST_SECONDS,
     split_evenly,
 )
 
-# libsndfile also reads formats without a header or a usual ending; give such
-# a file by its name.
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
-    ".aif",
-    ".oga",
-    ".opus",
-    ".sph",
-}
+# Endings of recordings in a folder: libsndfile's formats, and those that
+# phones, browsers, calls and cameras write. A file with another ending is
+# recognised by its first bytes.
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()}
+SUFFIXES |= set(
+    ".3g2 .3gp .aac .ac3 .aif .amr .ape .asf .avi .awb .dts .eac3 .flv .gsm "
+    ".m4a .m4b .m4v .mka .mkv .mov .mp2 .mp4 .mpeg .mpg .mts .oga .opus .qcp "
+    ".sph .spx .tta .weba .webm .wma .wmv .wv".split()
+)
+
+SHORTEST_SEGMENT = 0.1
+# The step of the encoders' frames: nothing changes within it.
+SHORTEST_HOP = 0.02
+# A day in steps of a second, with room; a piece takes a kilobyte.
+MOST_PIECES = 100_000
+# Recordings that are looked at side by side.
+_READERS = 4
 
 
-def find_files(paths):
-    """Return the files to listen to, in the order given.
+class Problem(NamedTuple):
+    """An input without an answer.
 
-    Folders are searched for files with an audio format's ending.
+    Attributes
+    ----------
+    file : str
+        The recording or folder.
+    channel : str
+        The channel that it concerns; None if all.
+    sentence : str
+        What is wrong with it, and what helps.
+    """
+
+    file: str
+    channel: str | None
+    sentence: str
+
+
+def find_files(paths: Iterable[str]) -> tuple[list[str], list[Problem]]:
+    """Return the recordings among files and in folders, in the order given.
+
+    A folder is searched for files that end like a recording or begin like
+    one; hidden files are left out.
+
+    Arguments
+    ---------
+    paths : iterable of str
+        Files and folders.
+
+    Returns
+    -------
+    files : list of str
+        Each once.
+    problems : list of Problem
+        Folders that cannot be read or have no recordings.
 
     Raises
     ------
     BadInput
-        If a folder holds none.
+        If there is no recording at all.
     """
-    files = []
-    for given in paths:
-        path = pathlib.Path(given)
-        if not path.is_dir():
-            files.append(str(path))
+    files, problems = [], []
+    for path in map(os.fspath, paths):
+        if not os.path.isdir(path):
+            files.append(path)
             continue
-        found = sorted(
-            str(file)
-            for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES
-            and not file.name.startswith(".")
-            and file.is_file()
-        )
-        if not found:
-            raise BadInput(
-                f"{path} holds no audio file (endings: "
-                f"{', '.join(sorted(SUFFIXES))})"
-            )
+        found, unread = _search(path)
+        problems += unread
         files += found
-    return list(dict.fromkeys(files))
+        if not found and not unread:
+            sentence = f"{path} has no audio file in it: check its name"
+            problems.append(Problem(path, None, sentence))
+    if not files and problems:
+        raise BadInput(problems[0].sentence)
+    return list(dict.fromkeys(files)), problems
+
+
+def _search(root):
+    """Return the recordings in a folder and the folders that are closed."""
+    found, problems = [], []
+
+    def remember(problem):
+        sentence = f"{problem.filename} cannot be read ({problem.strerror})"
+        problems.append(Problem(problem.filename, None, sentence))
+
+    for folder, _, names in os.walk(root, onerror=remember):
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.startswith("."):
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in SUFFIXES or _begins_like_media(path):
+                found.append(path)
+    return sorted(found, key=pathlib.PurePath), problems
+
+
+def _begins_like_media(path):
+    """Whether the first bytes are those of a container of sound."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(400)
+    except OSError:
+        return False
+    if head[4:8] == b"ftyp":  # MP4 and its relatives, photographs among them
+        return head[8:12] not in (b"heic", b"heix", b"mif1", b"msf1", b"avif")
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+        return head[8:12] in (b"WAVE", b"AVI ", b"AIFF", b"AIFC")
+    if head[:1] == b"G":  # an MPEG transport stream has it in each packet
+        return len(head) > 376 and head[188:189] == head[376:377] == b"G"
+    return head.startswith(
+        (b"fLaC", b"OggS", b"ID3", b"#!AMR", b"caff", b".snd")
+        + (b"\xff\xfb", b"\xff\xf1", b"\xff\xf9", b"FLV\x01")
+        + (b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11")  # Matroska, ASF
+    )
 
 
 @dataclasses.dataclass
 class Piece:
-    """A part of a recording that is heard at once.
+    """A part of a recording that is classified at once.
 
     Attributes
     ----------
@@ -69,8 +148,14 @@ class Piece:
         Samples per second.
     whole : bool
         Whether it is the whole recording.
+    channel : str or int
+        See `modules.audio.read_waveform`.
+    name : str
+        Of the channel, where each is classified; else None.
+    is_silent : bool
+        Whether it is digital silence, once it has been read.
     log_probabilities : torch.Tensor
-        [classes], once heard.
+        [classes], once classified.
     """
 
     file: str
@@ -78,21 +163,30 @@ class Piece:
     stop: int
     rate: int
     whole: bool
-    log_probabilities: torch.Tensor = None
+    channel: str | int = "mean"
+    name: str | None = None
+    is_silent: bool = False
+    log_probabilities: torch.Tensor | None = None
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Duration."""
         return (self.stop - self.start) / self.rate
 
-    def read(self):
+    def read(self) -> torch.Tensor:
         """Return the waveform at 16 kHz, [samples]."""
-        if self.whole:
-            return read_speech(self.file)
-        return read_speech(self.file, self.start, self.stop)
+        part = () if self.whole else (self.start, self.stop)
+        waveform = read_speech(self.file, *part, channel=self.channel)
+        self.is_silent = bool(waveform.min() == waveform.max())
+        return waveform
 
 
-def cut(samples, rate, segment=None, hop=None):
+def cut(
+    samples: int,
+    rate: int,
+    segment: float | None = None,
+    hop: float | None = None,
+) -> list[tuple[int, int]]:
     """Return where a recording is cut, as (start, stop) in samples.
 
     Arguments
@@ -104,46 +198,127 @@ def cut(samples, rate, segment=None, hop=None):
         are of that length, and the last one ends where the recording ends.
         Without them the recording is one piece, or, if it is longer than
         `LONGEST_SECONDS`, several of equal length.
+
+    Raises
+    ------
+    BadInput
+        If there are more than `MOST_PIECES`.
+
+    Example
+    -------
+    >>> cut(20, 10, segment=1.0, hop=0.8)
+    [(0, 10), (8, 18), (10, 20)]
     """
     if segment is None:
         return split_evenly(samples, rate)
     length = min(round(segment * rate), samples)
     step = max(1, round(hop * rate))
+    if (samples - length) // step >= MOST_PIECES:
+        raise BadInput(
+            f"a recording of {samples / rate:.0f} s has more than "
+            f"{MOST_PIECES} segments: choose a larger --hop"
+        )
     starts = list(range(0, samples - length + 1, step))
     if starts[-1] + length < samples:
         starts.append(samples - length)
     return [(start, start + length) for start in starts]
 
 
-def cut_files(files, segment=None, hop=None):
+def check_segments(segment: float | None, hop: float | None) -> None:
+    """Refuse lengths that no segment can have.
+
+    Raises
+    ------
+    BadInput
+        Naming the option of predict.py.
+    """
+    if segment is None:
+        if hop is not None:
+            raise BadInput("--hop needs --segments, the length of a segment")
+        return
+    if not SHORTEST_SEGMENT <= segment <= LONGEST_SECONDS:
+        raise BadInput(
+            f"--segments must be {SHORTEST_SEGMENT} to {LONGEST_SECONDS} "
+            f"seconds, not {segment:g}"
+        )
+    if hop is not None and not SHORTEST_HOP <= hop < float("inf"):
+        raise BadInput(
+            f"--hop must be {SHORTEST_HOP} seconds or more, the step of the "
+            f"encoder's frames, not {hop:g}"
+        )
+
+
+def cut_files(
+    files: Iterable[str],
+    segment: float | None = None,
+    hop: float | None = None,
+    channel: str = "mean",
+) -> tuple[list[Piece], list[Problem]]:
     """Cut recordings, see `cut`.
+
+    Arguments
+    ---------
+    files : iterable of str
+        Recordings.
+    segment, hop : float
+        See `cut`.
+    channel : str
+        "mean", "left", "right" or "each": every channel is a recording of
+        its own.
 
     Returns
     -------
     pieces : list of Piece
         In the order of the files.
-    problems : dict
-        File that could not be read -> what is wrong with it, one sentence.
+    problems : list of Problem
+        Files that cannot be read.
     """
-    pieces, problems = [], {}
-    for file in files:
+
+    def cut_file(file):
         try:
-            samples, rate = read_length(file)
+            header = read_header(file)
+            parts = cut(header.samples, header.rate, segment, hop)
+            if channel == "each" and header.channels * len(parts) > MOST_PIECES:
+                raise BadInput(
+                    f"{file} has {header.channels} channels with "
+                    f"{len(parts)} segments each: choose --channel mean"
+                )
         except BadInput as problem:
-            problems[file] = str(problem)
-            continue
-        parts = cut(samples, rate, segment, hop)
-        pieces += [
-            Piece(file, start, stop, rate, whole=len(parts) == 1)
-            for start, stop in parts
+            return Problem(file, None, str(problem))
+        return [
+            Piece(file, *part, header.rate, len(parts) == 1, number, name)
+            for number, name in _channels(channel, header)
+            for part in parts
         ]
-    return pieces, problems
+
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        results = list(readers.map(cut_file, files))
+    pieces = [p for r in results if not isinstance(r, Problem) for p in r]
+    return pieces, [r for r in results if isinstance(r, Problem)]
 
 
-def make_batches(pieces, batch_size, least=0.0, longest=LONGEST_SECONDS):
+def _channels(channel, header: Header):
+    """Return (what `read_speech` wants, name in the table) of each row."""
+    if channel != "each":
+        return [(channel, None)]
+    names = {number: name for name, number in CHANNELS.items()}
+    if header.channels != 2:
+        names = {}
+    return [
+        (number, names.get(number, str(number + 1)))
+        for number in range(header.channels)
+    ]
+
+
+def make_batches(
+    pieces: Iterable[Piece],
+    batch_size: int,
+    least: float = 0.0,
+    longest: float = LONGEST_SECONDS,
+) -> list[list[Piece]]:
     """Put pieces of nearly equal length together, the longest first.
 
-    A batch holds at most ``batch_size`` pieces and, padding included, at most
+    A batch has at most ``batch_size`` pieces and, padding included, at most
     ``longest`` seconds, so that memory is bounded and, should it not do,
     fails at once. ``least`` is what the encoder makes of a shorter piece.
     """

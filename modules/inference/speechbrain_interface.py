@@ -50,6 +50,8 @@ class EmotionModel(nn.Module):
     encoder_files : list of str
         Files of an encoder in the model's folder, which then takes the place
         of ``encoder_hub``.
+    whisper_window : int or str
+        See `modules.models.whisper_window`.
     members : int
         Number of heads; their probabilities are averaged.
     head : dict
@@ -59,12 +61,20 @@ class EmotionModel(nn.Module):
     """
 
     def __init__(
-        self, encoder_hub, encoder_revision, encoder_files, members, head, sizes
+        self,
+        encoder_hub,
+        encoder_revision,
+        encoder_files,
+        whisper_window,
+        members,
+        head,
+        sizes,
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
+        self.whisper_window = whisper_window
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -94,10 +104,11 @@ class EmotionModel(nn.Module):
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
-        if paths:
-            self.encoder = make_encoder(pathlib.Path(paths[0]).parent)
-        else:
-            self.encoder = make_encoder(self.encoder_hub, self.encoder_revision)
+        self.encoder = make_encoder(
+            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
+            None if paths else self.encoder_revision,
+            whisper_window=self.whisper_window,
+        )
         self.requires_grad_(False)
         self.eval()
 

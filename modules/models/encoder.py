@@ -28,6 +28,13 @@ from transformers.utils import logging as transformers_logging
 
 from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
+from modules.models.whisper_window import (
+    FRAME,
+    check_window,
+    encode_window,
+    log_mel,
+    split_into_windows,
+)
 
 PRECISIONS = {
     "fp32": torch.float32,
@@ -47,9 +54,6 @@ FEATURES_VERSION = 1
 _MASKING_FAMILIES = {"wavlm", "hubert", "wav2vec2"}
 
 _WEIGHTS = ("*.safetensors", "*.bin")
-
-# Whisper's encoder gives a frame for every second hop of 10 ms.
-_WHISPER_STEP = SAMPLE_RATE // 50
 
 
 def locate_encoder(encoder_hub, revision=None):
@@ -154,13 +158,13 @@ def count_frames(config, samples):
         At 50 per second for all encoders named here.
     """
     if config.model_type == "whisper":
-        return -(-samples // _WHISPER_STEP)
+        return -(-samples // FRAME)
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
         samples = (samples - kernel) // stride + 1
     return max(samples, 0)
 
 
-def encoder_digest(folder, precision="fp32"):
+def encoder_digest(folder, precision="fp32", window=None):
     """Identify everything that decides what an encoder returns.
 
     Arguments
@@ -169,14 +173,19 @@ def encoder_digest(folder, precision="fp32"):
         See `locate_encoder`.
     precision : str
         A key of `PRECISIONS`.
+    window : int or str
+        Of Whisper, see `modules.models.whisper_window`; None for others.
 
     Returns
     -------
     digest : str
-        SHA-256 over configuration, input normalisation, weights, precision
-        and the version of this file's arithmetic.
+        SHA-256 over configuration, input normalisation, weights, precision,
+        window and the version of this file's arithmetic.
     """
-    digest = hashlib.sha256(f"{FEATURES_VERSION} {precision}".encode())
+    what = f"{FEATURES_VERSION} {precision}"
+    if window is not None:
+        what += f" window {window}"
+    digest = hashlib.sha256(what.encode())
     for name in ("config.json", "preprocessor_config.json"):
         content = json.loads((folder / name).read_text(encoding="utf-8"))
         digest.update(json.dumps(content, sort_keys=True).encode())
@@ -259,9 +268,8 @@ class FrozenEncoder(nn.Module):
     - encoders with layer normalisation in their convolutions are masked,
       others (the base models, whose GroupNorm runs over time) see utterances
       of one length at a time and no padding;
-    - Whisper gets windows of 30 s (or as long as it was fine-tuned with),
-      each with its own log-mel floor, of which the utterance's frames are
-      kept.
+    - Whisper gets windows whose length depends on the utterance alone, each
+      with its own log-mel floor, and the frames of the utterance are kept.
 
     Arguments
     ---------
@@ -271,14 +279,20 @@ class FrozenEncoder(nn.Module):
         Branch, tag or commit on the Hub.
     precision : str
         fp32, bf16 or fp16 (the latter two through autocast).
+    whisper_window : int or str
+        Seconds of audio per window of Whisper: "fit" for the next multiple of
+        2 s, None for the window that it was trained with. Other encoders have
+        no windows.
 
     Raises
     ------
     BadInput
-        If the encoder cannot be had or the precision is unknown.
+        If the encoder cannot be found, or precision or window is unknown.
     """
 
-    def __init__(self, encoder_hub, revision=None, precision="fp32"):
+    def __init__(
+        self, encoder_hub, revision=None, precision="fp32", whisper_window=None
+    ):
         super().__init__()
         if precision not in PRECISIONS:
             raise BadInput(
@@ -290,6 +304,10 @@ class FrozenEncoder(nn.Module):
         folder = str(self.folder)
         config = read_config(folder)
         self.is_whisper = config.model_type == "whisper"
+        self.whisper_window = None
+        if self.is_whisper:
+            check_window(whisper_window, config.max_source_positions)
+            self.whisper_window = whisper_window
         # Its decoder would be thrown away anyhow.
         with _quiet_loading(self.is_whisper and _lacks_decoder(folder)):
             if self.is_whisper:
@@ -333,6 +351,18 @@ class FrozenEncoder(nn.Module):
     def count_frames(self, samples):
         """Return the frames of an utterance; see `count_frames`."""
         return count_frames(self.config, samples)
+
+    def _windows(self, samples):
+        """Return the parts and windows of an utterance of Whisper."""
+        longest = self.config.max_source_positions * FRAME
+        return split_into_windows(samples, self.whisper_window, longest)
+
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that encoding an utterance costs."""
+        if not self.is_whisper:
+            return seconds
+        parts = self._windows(max(1, round(seconds * SAMPLE_RATE)))
+        return sum(size for _, size in parts) / SAMPLE_RATE
 
     @torch.no_grad()
     def forward(self, wavs, lengths=None):
@@ -415,30 +445,37 @@ class FrozenEncoder(nn.Module):
         return torch.stack(out.hidden_states)
 
     def _run_whisper(self, mels, frames):
-        """Return the hidden states of windows, of which so many are kept."""
-        return self._run(self.wrapper.model.encoder, mels)
+        """Return the hidden states of windows of one length.
 
-    def _mels(self, windows):
-        """Return log-mel spectrograms of windows, [windows, bands, frames]."""
-        # Their floor is relative to the loudest point of what is passed in:
-        # one window at a time, never a batch.
-        mels = torch.cat([self.wrapper._get_mel(w[None]) for w in windows])
-        # SpeechBrain pads all windows to 30 s.
-        return mels[..., : 2 * self.config.max_source_positions]
+        ``frames`` are the valid frames of each window.
+        """
+        encoder = self.wrapper.model.encoder
+        if mels.shape[2] < 2 * self.config.max_source_positions:
+            return encode_window(encoder, mels)
+        return self._run(encoder, mels)
+
+    def _mels(self, waveforms, size):
+        """Return log-mel spectrograms, [windows, bands, frames]."""
+        return torch.cat([log_mel(self.wrapper, w, size) for w in waveforms])
 
     def _whisper(self, wavs, samples, frames):
         """Encode in windows and keep the utterance's own frames."""
-        windows = [
-            window
-            for wav, count in zip(wavs, samples)
-            for window in wav[:count].split(self.wrapper._n_samples)
-        ]
-        mels = self._mels(windows)
-        counts = [self.count_frames(len(window)) for window in windows]
-        states = self._run_whisper(mels, counts)
-        kept = torch.cat(
-            [states[:, i, :count] for i, count in enumerate(counts)], dim=1
-        )  # [layers, frames of all utterances, hidden_size]
+        parts = []
+        for wav, count in zip(wavs, samples):
+            start = 0
+            for length, size in self._windows(count):
+                parts.append((wav[start : start + length], size))
+                start += length
+        states = [None] * len(parts)
+        for size in sorted({size for _, size in parts}):
+            rows = [i for i, part in enumerate(parts) if part[1] == size]
+            waveforms = [parts[i][0] for i in rows]
+            counts = [self.count_frames(len(part)) for part in waveforms]
+            encoded = self._run_whisper(self._mels(waveforms, size), counts)
+            for row, i in enumerate(rows):
+                states[i] = encoded[:, row, : counts[row]]
+        # [layers, frames of all utterances, hidden_size]
+        kept = torch.cat(states, dim=1)
         return torch.stack(
             [
                 F.pad(utterance, (0, 0, 0, max(frames) - utterance.shape[1]))

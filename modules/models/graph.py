@@ -22,6 +22,7 @@ PACKAGED = {}
 
 _OWN = re.compile(r"(modules\.models|recipes)(\.\w+)+")
 _TORCH = ("torch.nn.Linear", "torch.nn.modules.linear.Linear")
+_PARTS = (torch.nn.Module, torch.optim.Optimizer)
 _PLAIN = str | int | float | bool | None
 
 
@@ -31,7 +32,8 @@ def describe(part: Any) -> Any:
     Arguments
     ---------
     part : functools.partial, type, list, dict or plain value
-        From a hyperparameter file.
+        From a hyperparameter file; or an object whose ``description()``
+        returns what this function would.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def describe(part: Any) -> Any:
         return {key: describe(value) for key, value in part.items()}
     if isinstance(part, _PLAIN):
         return part
+    if hasattr(part, "description"):
+        return part.description()
     raise BadInput(
         f"{type(part).__name__} is neither a part of a model nor a plain "
         "value: give it to the model by !name: and plain arguments"
@@ -129,7 +133,7 @@ def find_class(path: str) -> type:
             f"{path} does not exist here: the model was made by another "
             "version of this recipe"
         ) from problem
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+    if not (isinstance(found, type) and issubclass(found, _PARTS)):
         raise BadInput(f"{path} is not a torch.nn.Module")
     return found
 

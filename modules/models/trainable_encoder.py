@@ -11,11 +11,8 @@ import pathlib
 import torch
 
 from modules.audio import SAMPLE_RATE
-from modules.errors import BadInput
 from modules.models.encoder import FrozenEncoder
-
-# Positions of Whisper in a second.
-_WHISPER_FRAMES = 50
+from modules.models.whisper_window import FRAME, check_window
 
 # Frames that SpecAugment hides at once, and channels.
 _SPAN = 10
@@ -70,9 +67,9 @@ class TrainableEncoder(FrozenEncoder):
     gradient_checkpointing : bool
         Compute activations anew in the backward pass: less memory, more time.
     whisper_window : int
-        Seconds that Whisper hears at once; 30, as it was trained, if None.
-        Whatever an utterance lasts, a window is computed: short ones save
-        most of the time. Longer utterances are divided into windows.
+        Seconds of audio per window of Whisper; None: 30, as it was trained.
+        Short windows save most of the time. Longer utterances are divided
+        into windows.
 
     Raises
     ------
@@ -125,15 +122,10 @@ class TrainableEncoder(FrozenEncoder):
         self.train()
 
     def _shorten(self, seconds):
-        """Let Whisper hear so many seconds at once."""
+        """Cut Whisper's window to a number of seconds."""
         encoder = self.wrapper.model.encoder
-        positions = seconds * _WHISPER_FRAMES
-        if positions > encoder.max_source_positions:
-            raise BadInput(
-                f"whisper_window {seconds} is longer than the "
-                f"{encoder.max_source_positions // _WHISPER_FRAMES} s of "
-                f"{self.folder}: lower it"
-            )
+        check_window(seconds, encoder.max_source_positions)
+        positions = seconds * SAMPLE_RATE // FRAME
         self.config.max_source_positions = positions
         self.wrapper.model.config.max_source_positions = positions
         encoder.max_source_positions = positions
@@ -211,10 +203,10 @@ class TrainableEncoder(FrozenEncoder):
             features = features.masked_fill(hidden, 0.0)
         return features
 
-    def _mels(self, windows):
+    def _mels(self, waveforms, size):
         """Return spectrograms in fp32, also under autocast."""
-        with torch.autocast(windows[0].device.type, enabled=False):
-            return super()._mels(windows)
+        with torch.autocast(waveforms[0].device.type, enabled=False):
+            return super()._mels(waveforms, size)
 
     def _run_whisper(self, mels, frames):
         """Hide parts of the spectrograms [batch, bands, frames], then run."""

@@ -14,6 +14,7 @@ from modules.models.encoder import (
 )
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
+from modules.models.whisper_window import check_window
 
 # Stands between the names of two upstreams; no name on the Hub has it.
 _AND = ","
@@ -28,6 +29,8 @@ class HubUpstream:
         A local folder or a name on the HuggingFace Hub.
     revision : str
         Branch, tag or commit on the Hub.
+    whisper_window : int or str
+        See `modules.models.whisper_window`; other encoders have none.
 
     Attributes
     ----------
@@ -39,11 +42,15 @@ class HubUpstream:
         Of the encoder; transformer layers plus one, and channels.
     """
 
-    def __init__(self, encoder_hub, revision=None):
+    def __init__(self, encoder_hub, revision=None, whisper_window=None):
         self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
         self.folder = locate_encoder(encoder_hub, revision)
         self.config = read_config(self.folder)
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
+        self.whisper_window = None
+        if self.config.model_type == "whisper":
+            check_window(whisper_window, self.config.max_source_positions)
+            self.whisper_window = whisper_window
 
     def count_frames(self, samples):
         """Return the frames of an utterance."""
@@ -51,11 +58,15 @@ class HubUpstream:
 
     def digest(self, precision="fp32"):
         """Identify all that decides what it returns."""
-        return encoder_digest(self.folder, precision)
+        return encoder_digest(self.folder, precision, self.whisper_window)
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        return FrozenEncoder(self.folder, precision=precision)
+        return FrozenEncoder(
+            self.folder,
+            precision=precision,
+            whisper_window=self.whisper_window,
+        )
 
 
 class UpstreamPair:
@@ -112,7 +123,7 @@ def upstream_names(encoder_hub):
     return names
 
 
-def open_upstream(encoder_hub, revision=None):
+def open_upstream(encoder_hub, revision=None, whisper_window=None):
     """Return what is known of the upstream of a name.
 
     Arguments
@@ -122,6 +133,8 @@ def open_upstream(encoder_hub, revision=None):
         these with a comma between them.
     revision : str
         Branch, tag or commit on the Hub, of the first of two.
+    whisper_window : int or str
+        See `modules.models.whisper_window`; for Whisper alone.
 
     Raises
     ------
@@ -132,13 +145,16 @@ def open_upstream(encoder_hub, revision=None):
     if len(names) == 2:
         first, second = names
         return UpstreamPair(
-            open_upstream(first, revision), open_upstream(second)
+            open_upstream(first, revision, whisper_window),
+            open_upstream(second, None, whisper_window),
         )
     if names == [FBANK]:
         return FbankUpstream()
-    return HubUpstream(encoder_hub, revision)
+    return HubUpstream(encoder_hub, revision, whisper_window)
 
 
-def make_encoder(encoder_hub, revision=None, precision="fp32"):
+def make_encoder(
+    encoder_hub, revision=None, precision="fp32", whisper_window=None
+):
     """Return the encoder of a name; see `open_upstream`."""
-    return open_upstream(encoder_hub, revision).make(precision)
+    return open_upstream(encoder_hub, revision, whisper_window).make(precision)

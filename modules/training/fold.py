@@ -133,6 +133,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
                 "hub": hparams["encoder_hub"],
                 "revision": hparams["encoder_revision"],
                 "precision": hparams.get("encoder_precision", "fp32"),
+                "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),

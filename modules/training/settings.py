@@ -8,6 +8,7 @@ from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.fbank import FBANK
 from modules.models.upstream import upstream_names
+from modules.models.whisper_window import FIT
 
 # No setting of this recipe needs more; memory and time would.
 _MOST = 10**6
@@ -100,7 +101,11 @@ CHECKS = {
     "mask_time": share(),
     "mask_channels": share(),
     "gradient_checkpointing": boolean(),
-    "whisper_window": or_null(whole(1, 30)),
+    "whisper_window": (
+        lambda value: value in (None, FIT)
+        or (type(value) is int and 1 <= value <= 30),
+        "fit, or seconds from 1 to 30, or null",
+    ),
 }
 
 

@@ -1,15 +1,13 @@
 """One's own corpus: folds of whole speakers, and every slip in a list."""
 
-import collections
 import json
 import random
 
 import pytest
-from hypothesis import given, strategies as st
 from synthetic_corpora import write_wav
 
 from data_prep.corpora import prepare
-from data_prep.csv_prepare import deal_speakers, read
+from data_prep.csv_prepare import read
 from modules.errors import BadInput
 
 ROWS = [
@@ -30,33 +28,6 @@ def write_list(folder, rows=ROWS, heading="path,label,speaker", **options):
         "\n".join(lines).encode(options.get("encoding", "utf-8")) + b"\n"
     )
     return path
-
-
-@given(
-    st.dictionaries(
-        st.text(min_size=1), st.integers(1, 500), min_size=2, max_size=30
-    ),
-    st.integers(2, 10),
-    st.randoms(use_true_random=False),
-)
-def test_folds_of_whole_speakers(sizes, number, shuffle):
-    if len(sizes) < number:
-        with pytest.raises(BadInput, match="set number_of_folds to"):
-            deal_speakers(sizes, number)
-        return
-    folds = deal_speakers(sizes, number)
-    assert set(folds) == set(sizes)
-    assert set(folds.values()) == set(range(1, number + 1))
-    totals = collections.Counter()
-    for speaker, fold in folds.items():
-        totals[fold] += sizes[speaker]
-    # Without its smallest speaker, no fold is larger than any other.
-    for fold, total in totals.items():
-        smallest = min(sizes[s] for s in sizes if folds[s] == fold)
-        assert total - smallest <= min(totals.values())
-    items = list(sizes.items())
-    shuffle.shuffle(items)
-    assert deal_speakers(dict(items), number) == folds
 
 
 def test_read(tmp_path):
@@ -167,7 +138,10 @@ def change(number, *row):
             {"rows": change(4, "./a/1.wav", "calm", "cid")},
             "lists ./a/1.wav twice, in lines 2 and 6: delete one",
         ),
-        ({"rows": ROWS[:4]}, "2 speaker.s. .* 3 folds: set number_of_folds"),
+        (
+            {"rows": ROWS[:4]},
+            "2 speakers cannot .* 3 folds: set number_of_folds to 2, or",
+        ),
     ],
 )
 def test_slips(tmp_path, options, sentence):

@@ -98,7 +98,7 @@ def test_other_files(tmp_path, caplog):
         path.unlink()
     assert len(read(tmp_path)) == 63
     assert "not named like EmoDB's and are left out: trial.wav" in caplog.text
-    assert "holds nothing of 09" in caplog.text
+    assert "has no recording of 09" in caplog.text
 
 
 def test_not_emodb(tmp_path):

@@ -224,6 +224,14 @@ def test_a_damaged_line(tree):
         read(tree)
 
 
+def test_a_label_that_iemocap_does_not_have(tree):
+    path = labels(tree)
+    path.write_text(path.read_text().replace("\tang\t", "\tagn\t"))
+    sentence = f"{path} gives Ses02F_impro05a_MXX0 the label 'agn', which IEMO"
+    with pytest.raises(BadInput, match=sentence):
+        read(tree)
+
+
 def test_a_label_file_of_another_session(tree):
     shutil.move(labels(tree), tree / "Session3/dialog/EmoEvaluation")
     with pytest.raises(BadInput, match="Session3.*damaged at .*Ses02F"):

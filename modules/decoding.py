@@ -1,0 +1,281 @@
+"""Decoding recordings of any format, in blocks, without believing a header.
+
+libsndfile reads WAV, FLAC, OGG, MP3 and the like in this process. Any other
+format (M4A, MP4, WebM, AMR, AAC, WMA) is left to FFmpeg, see `modules.spool`.
+"""
+
+import contextlib
+import functools
+import io
+import os
+import stat
+import warnings
+from typing import NamedTuple
+
+import soundfile
+
+from modules.errors import BadInput
+from modules.spool import decode_with_ffmpeg, kept, unreadable, write_blocks
+
+# Hours: no session is recorded in one file for longer than a day, but a few
+# bytes of FLAC can decode to years of silence.
+LONGEST_RECORDING = 24
+# Samples of all channels that are decoded at once.
+BLOCK = 2**20
+# Bytes per sample where a file's size shows whether its header is right.
+_WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2}
+_WIDTHS |= {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+class AudioWarning(UserWarning):
+    """Something about a recording that makes its answer doubtful."""
+
+
+class Header(NamedTuple):
+    """What a recording is, as far as its bytes bear it out.
+
+    Attributes
+    ----------
+    samples : int
+        Per channel.
+    rate : int
+        Samples per second.
+    channels : int
+        Number of channels.
+    """
+
+    samples: int
+    rate: int
+    channels: int
+
+
+def check_recording(path: str | os.PathLike) -> os.stat_result:
+    """Refuse what is no file with bytes in it, before it is opened.
+
+    Opening a pipe or a device can block for ever.
+
+    Arguments
+    ---------
+    path : str or os.PathLike
+        A file on this machine.
+
+    Returns
+    -------
+    status : os.stat_result
+        Of the file.
+
+    Raises
+    ------
+    BadInput
+        If there is no such file, or it is a folder, a pipe, a device or empty.
+
+    Example
+    -------
+    >>> check_recording("missing.wav")
+    Traceback (most recent call last):
+    modules.errors.BadInput: no such file: missing.wav (check its name)
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise BadInput(f"no such file: {path} (check its name)") from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise unreadable(path, reason) from problem
+    if stat.S_ISDIR(status.st_mode):
+        raise BadInput(f"{path} is a folder: give a recording")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(
+            f"{path} is a pipe or a device: save the recording as a file first"
+        )
+    if status.st_size == 0:
+        raise unreadable(path, "it has 0 bytes")
+    return status
+
+
+def look_at(path: str | os.PathLike) -> Header:
+    """Return length, rate and channels of a recording.
+
+    Samples are counted by decoding where the size of the file does not bear
+    out its header; the result is kept as long as the file does not change.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be decoded or is longer than `LONGEST_RECORDING`.
+    """
+    return _look(*_identify(path))[0]
+
+
+def _identify(path):
+    """Return the path and a stamp that changes with the file."""
+    status = check_recording(path)
+    return os.fspath(path), (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+    )
+
+
+@functools.lru_cache(maxsize=2**14)
+def _look(path, stamp):
+    """Return the header and whether libsndfile can go to any sample."""
+    try:
+        file = _open_sndfile(path)
+    except _Unknown:
+        spool = _spooled(path, stamp)
+        return Header(spool.frames, spool.samplerate, spool.channels), False
+    with file:
+        samples, width = file.frames, _WIDTHS.get(file.subtype)
+        is_packed = file.format == "FLAC" or width is None
+        if is_packed or samples * file.channels * width > stamp[0]:
+            samples = sum(len(block) for block in blocks(file, path))
+            _warn_of_loss(path, samples, file)
+        elif samples > LONGEST_RECORDING * 3600 * file.samplerate:
+            raise _too_long(path)
+        header = Header(samples, file.samplerate, file.channels)
+        return header, samples == file.frames
+
+
+@contextlib.contextmanager
+def open_recording(source, is_part: bool = False):
+    """Open a recording of any format.
+
+    Arguments
+    ---------
+    source : str, os.PathLike or io.BytesIO
+        A file, or its bytes.
+    is_part : bool
+        Whether `blocks` will be asked for a part.
+
+    Yields
+    ------
+    recording
+        With samplerate and channels; for `blocks`.
+
+    Raises
+    ------
+    BadInput
+        If no decoder opens it.
+    """
+    in_memory = isinstance(source, io.IOBase)
+    path, stamp = (source, None) if in_memory else _identify(source)
+    if is_part and not in_memory and not _look(path, stamp)[1]:
+        yield _spooled(path, stamp).reader()
+        return
+    try:
+        file = _open_sndfile(path)
+    except _Unknown:
+        spool = _spool(path) if in_memory else _spooled(path, stamp)
+        yield spool.reader()
+        return
+    with file:
+        yield file
+
+
+def blocks(recording, name, start: int = 0, stop: int | None = None):
+    """Decode a recording, or a part of it, block by block.
+
+    Arguments
+    ---------
+    recording
+        From `open_recording`.
+    name : str
+        For sentences.
+    start, stop : int
+        Samples per channel; by default to the end.
+
+    Yields
+    ------
+    block : numpy.ndarray
+        fp32, [samples, channels].
+
+    Raises
+    ------
+    BadInput
+        If the decoder fails, or does not end within `LONGEST_RECORDING`.
+    """
+    longest = LONGEST_RECORDING * 3600 * recording.samplerate
+    most = max(1, BLOCK // recording.channels)
+    left = (longest + 1 if stop is None else stop) - start
+    try:
+        # libmpg123 rounds differently if it has not been sent to the start.
+        if start or getattr(recording, "format", None) == "MP3":
+            recording.seek(start)
+        while left > 0:
+            block = recording.read(min(most, left), "float32", always_2d=True)
+            if not len(block):
+                return
+            left -= len(block)
+            yield block
+    except (OSError, soundfile.SoundFileError) as problem:
+        reason = getattr(problem, "error_string", None) or problem
+        raise unreadable(name, reason) from problem
+    if stop is None:
+        raise _too_long(name)
+
+
+def _warn_of_loss(name, samples, file):
+    """Warn where a header names more than there is, and might be right."""
+    longest = LONGEST_RECORDING * 3600 * file.samplerate
+    if samples + file.samplerate < file.frames <= longest:
+        warnings.warn(
+            f"{name} ends after {samples / file.samplerate:.1f} s; its header "
+            f"names {file.frames / file.samplerate:.1f} s: is it whole?",
+            AudioWarning,
+            stacklevel=2,
+        )
+
+
+def _too_long(name):
+    """Return the sentence for a recording of more than a day."""
+    return BadInput(
+        f"{name} lasts more than {LONGEST_RECORDING} hours: cut it into parts"
+    )
+
+
+class _Unknown(Exception):
+    """libsndfile does not open it, and why."""
+
+
+class _Forward(soundfile.SoundFile):
+    """Reads on without looking up its place, which a wrong header prevents."""
+
+    def seekable(self):
+        """Return False."""
+        return False
+
+
+def _open_sndfile(source):
+    """Open a path or bytes with libsndfile."""
+    if isinstance(source, str) and os.name == "posix":
+        source = os.fsencode(source)  # soundfile refuses what is not UTF-8
+    try:
+        file = _Forward(source)
+    except (soundfile.SoundFileError, OSError) as problem:
+        reason = getattr(problem, "error_string", None) or problem
+        raise _Unknown(str(reason).strip().rstrip(".")) from problem
+    except TypeError as problem:  # soundfile wants rate and channels of .raw
+        raise _Unknown("it has no header: convert it to WAV") from problem
+    if file.frames > 0 and file.samplerate > 0:
+        return file
+    file.close()
+    raise _Unknown("its header names no samples")
+
+
+def _spooled(path, stamp):
+    """Return the `Spool` of a file, which is decoded anew if it has changed."""
+    return kept((path, stamp), lambda: _spool(path))
+
+
+def _spool(source):
+    """Decode a path or bytes into a `Spool`."""
+    is_path = not isinstance(source, io.IOBase)
+    name = source if is_path else "the recording"
+    try:
+        file = _open_sndfile(source)
+    except _Unknown as problem:
+        return decode_with_ffmpeg(source, name, str(problem))
+    with file:
+        parts = blocks(file, name)
+        return write_blocks(parts, file.samplerate, file.channels, name)

@@ -1,0 +1,146 @@
+"""Windows of Whisper: how much audio one pass of its encoder covers.
+
+Whisper was trained on windows of 30 s, to which every utterance is padded.
+The cost of a pass grows with the window, so that an utterance of 2 s costs as
+much as one of 30 s. A shorter window cuts the log-mel spectrogram and the
+position embeddings. It depends on the utterance alone, never on batch mates.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from modules.audio import SAMPLE_RATE
+from modules.errors import BadInput
+
+# The window is the next multiple of 2 s.
+FIT = "fit"
+_STEP = 2 * SAMPLE_RATE
+
+# Samples of one frame of Whisper's encoder: 20 ms.
+FRAME = SAMPLE_RATE // 50
+
+
+def check_window(window: int | str | None, longest: int) -> None:
+    """Refuse a window that an encoder does not have.
+
+    Arguments
+    ---------
+    window : int or str
+        Seconds, "fit", or None for the longest.
+    longest : int
+        Frames that the encoder has position embeddings for.
+
+    Raises
+    ------
+    BadInput
+        Naming the window and the longest one.
+
+    Example
+    -------
+    >>> check_window(6, longest=1500)
+    """
+    if window is None or window == FIT:
+        return
+    seconds = longest * FRAME // SAMPLE_RATE
+    if isinstance(window, bool) or not isinstance(window, int):
+        raise BadInput(
+            f"whisper_window must be fit, or seconds from 1 to {seconds}, not "
+            f"{window}"
+        )
+    if not 1 <= window <= seconds:
+        raise BadInput(
+            f"whisper_window {window} must be from 1 to the {seconds} s that "
+            "this encoder has positions for"
+        )
+
+
+def split_into_windows(
+    samples: int, window: int | str | None, longest: int
+) -> list[tuple[int, int]]:
+    """Return the parts of an utterance and the window of each.
+
+    Arguments
+    ---------
+    samples : int
+        Length of the utterance at 16 kHz.
+    window : int or str
+        Seconds, "fit", or None for the longest.
+    longest : int
+        Samples of the longest window.
+
+    Returns
+    -------
+    parts : list of tuple
+        Samples of the part and of its window. "fit" divides utterances that
+        are longer than the longest window into parts of equal length; other
+        windows into full windows and a rest.
+
+    Example
+    -------
+    >>> split_into_windows(40_000, "fit", 480_000)
+    [(40000, 64000)]
+    >>> split_into_windows(40_000, None, 480_000)
+    [(40000, 480000)]
+    """
+    if window != FIT:
+        size = longest if window is None else window * SAMPLE_RATE
+        return [
+            (min(size, samples - start), size)
+            for start in range(0, samples, size)
+        ]
+    count = -(-samples // longest)
+    # Whole frames, so that the frames of the parts add up.
+    size = -(-samples // (count * FRAME)) * FRAME
+    parts = [min(size, samples - start) for start in range(0, samples, size)]
+    return [(part, min(-(-part // _STEP) * _STEP, longest)) for part in parts]
+
+
+def encode_window(encoder: nn.Module, mels: torch.Tensor) -> torch.Tensor:
+    """Return the hidden states of windows of any length.
+
+    transformers' forward pass accepts the full window alone. For that one both
+    give the same values, which a test compares.
+
+    Arguments
+    ---------
+    encoder : transformers.models.whisper.modeling_whisper.WhisperEncoder
+        In evaluation mode.
+    mels : torch.Tensor
+        Log-mel spectrograms, [windows, bands, 2 * frames].
+
+    Returns
+    -------
+    hidden_states : torch.Tensor
+        [layers, windows, frames, hidden_size].
+    """
+    states = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mels)))).transpose(1, 2)
+    states = states + encoder.embed_positions.weight[: states.shape[1]]
+    hidden_states = [states]
+    for layer in encoder.layers:
+        states = layer(states, None)
+        hidden_states.append(states)
+    hidden_states[-1] = encoder.layer_norm(states)
+    return torch.stack(hidden_states)
+
+
+def log_mel(wrapper, waveform: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the log-mel spectrogram of one window, [1, bands, frames].
+
+    The floor is relative to the loudest point of what is passed in, therefore
+    one window at a time. Padding beyond the window keeps its last frames
+    those of the spectrogram of 30 s.
+
+    Arguments
+    ---------
+    wrapper : speechbrain.integrations.huggingface.whisper.Whisper
+    waveform : torch.Tensor
+        At most ``size`` samples.
+    size : int
+        Samples of the window.
+    """
+    padded = min(size + wrapper._n_fft, 30 * SAMPLE_RATE)
+    audio = wrapper.pad_or_trim(waveform[None], length=padded)
+    return wrapper.log_mel_spectrogram(audio)[
+        ..., : size // wrapper._hop_length
+    ]
