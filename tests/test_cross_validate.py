@@ -434,8 +434,8 @@ def test_the_grid_varies_what_a_file_has_and_a_system_does_not_set(tmp_path):
 title: a baseline once per encoder
 hparams: hparams/corr_wavlm.yaml
 systems:
-  - {name: mean, pooling: mean}
-  - {name: baseline, hparams: hparams/baseline.yaml, label_smoothing: 0.0}
+  - {name: mean, pooling: mean, number_of_epochs: 5}
+  - {name: baseline, hparams: hparams/baseline.yaml}
 grid:
   - {name: A, encoder_hub: a, label_smoothing: 0.1}
   - {name: A smoothed, encoder_hub: a, label_smoothing: 0.2}
@@ -451,13 +451,14 @@ seeds: [1]
         "baseline, B",
     ]
     assert plan.resolved["baseline, B"]["encoder_hub"] == "b"
+    assert plan.resolved["mean, B"]["number_of_epochs"] == 5
 
 
 def test_an_option_is_for_the_files_that_have_its_key(tmp_path):
     path = tmp_path / "table.yaml"
     path.write_text(
         """
-title: one has no cache, one no whisper_window
+title: one has no cache, one no layers_used
 hparams: hparams/corr_wavlm.yaml
 systems:
   - {name: frozen}
@@ -465,13 +466,13 @@ systems:
 seeds: [1]
 """
     )
-    overrides = "--data_folder=d --cache_folder c --whisper_window=6".split()
+    overrides = "--data_folder=d --cache_folder c --layers_used=all".split()
     given = [*overrides, "--device=cpu"]
     plan = read_plan(path, given)
     frozen, tuned = (plan.arguments(plan.runs[i]) for i in (0, 5))
     assert frozen[1:5] == [*overrides[:3], "--device=cpu"]
     assert tuned[1:4] == [overrides[0], overrides[3], "--device=cpu"]
-    assert plan.resolved["tuned"]["whisper_window"] == 6
+    assert plan.resolved["tuned"]["layers_used"] == "all"
     assert plan.overrides == given
     with pytest.raises(BadInput, match="did you mean --cache_folder"):
         read_plan(path, ["--data_folder=d", "--cache_foldr=c"])
