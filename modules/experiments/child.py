@@ -1,18 +1,16 @@
 """What the launcher's child processes do."""
 
-import ctypes
 import fcntl
 import multiprocessing
 import os
 import runpy
 import signal
 import sys
+import threading
 import traceback
 
 from modules.errors import one_sentence
 from modules.experiments.experiment_file import ROOT
-
-_PR_SET_PDEATHSIG = 1  # of Linux, see prctl(2)
 
 
 def run_one(arguments: list[str], log: str) -> None:
@@ -61,11 +59,15 @@ def encode_one(arguments: list[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave Ctrl-C to the launcher, and end when the launcher is killed."""
+    """Leave Ctrl-C to the launcher, and end when the launcher is killed.
+
+    The launcher's death is seen by a thread, since the parent that the system
+    would watch is the fork server, which lives as long as its children.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform != "linux":
-        return
-    # The parent is the fork server, which ends with the launcher.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if not multiprocessing.parent_process().is_alive():
-        sys.exit(1)
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -97,6 +97,8 @@ def _prepare_forks(threads):
     # SpeechBrain asks for a GPU when it is imported. CUDA itself would answer
     # only by being initialised, and no process forked after that can use it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    # An interrupted run leaves a semaphore, which Python then warns of.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
