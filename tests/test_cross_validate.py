@@ -121,7 +121,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     assert cross_validate.main(table_command(table)) == 1
     said = capsys.readouterr()
     assert "FAILED s 0, fold 1, seed 1: error: " in said.out + said.err
-    assert "lr 9.0 instead of 0.001" in (refused / LOG).read_text()
+    assert "lr 9.0 instead of 0.0001" in (refused / LOG).read_text()
     assert (lost / "results.json").exists(), "the rest goes on"
     assert before.items() <= snapshot(table).items()
     page = (table / "report.html").read_text()

@@ -132,7 +132,7 @@ def smoothing_siblings(plan: Plan, row: Row, rows: list[Row]) -> list[Row]:
     By smoothing, the row itself among them; [row] if there is no other.
     """
 
-    def rest(other):
+    def rest(other: Row) -> dict:
         values = plan.resolved[other.name]
         return {k: v for k, v in values.items() if k != "label_smoothing"}
 
@@ -141,7 +141,7 @@ def smoothing_siblings(plan: Plan, row: Row, rows: list[Row]) -> list[Row]:
         for other in rows
         if smoothing(plan, other) is not None and rest(other) == rest(row)
     ]
-    if len(siblings) < 2:
+    if len(siblings) < 2 or row not in siblings:
         return [row]
     return sorted(siblings, key=lambda other: smoothing(plan, other))
 

@@ -9,6 +9,8 @@ import shutil
 import pytest
 
 import cross_validate
+from modules.experiments.read_plan import read_plan
+from modules.report.page import write_report
 
 BROWSER = shutil.which("chromium"), shutil.which("chromedriver")
 OPTIONS = """--headless --no-sandbox --disable-gpu --disable-quic
@@ -132,3 +134,13 @@ def test_sound_is_what_was_recorded(finished_table, tmp_path, tone_corpus):
     recorded, _ = soundfile.read(wav)
     assert rate == 16000
     assert played == pytest.approx(recorded, abs=1e-3)
+
+
+def test_the_page_changes_no_number(finished_table, table_command, tmp_path):
+    folder = shutil.copytree(finished_table, tmp_path / "out")
+    results = json.loads((folder / "results.json").read_text())
+    file, _, *overrides = table_command(folder)
+    plan = read_plan(file, overrides, output_folder=folder)
+    before = json.dumps(results)
+    write_report(plan, results)
+    assert json.dumps(results) == before
