@@ -62,7 +62,7 @@ class FeatureStore:
                 self._places.update(dict.fromkeys(recordings, path))
 
     def __contains__(self, recording):
-        """Tell whether a recording (its SHA-256) is there."""
+        """Return whether a recording (its SHA-256) is stored."""
         return recording in self._places
 
     def read(self, recording):
@@ -183,5 +183,5 @@ def damaged(path, problem):
     """Return the sentence for a shard that cannot be trusted."""
     return BadInput(
         f"feature file {path} is damaged ({problem}): delete it and run the "
-        "same command again; only what it held is encoded anew"
+        "same command again; only its recordings are encoded anew"
     )

@@ -54,7 +54,7 @@ class StoredStates:
         Raises
         ------
         OverflowError
-            If the number format cannot hold them.
+            If they exceed the range of the number format.
         """
         if dtype != torch.int8:
             stored = cls(states.to(dtype).contiguous(), None)
@@ -105,8 +105,8 @@ class StoredStates:
     def parts(self, frames):
         """Yield fp32 states of at most so many frames.
 
-        The states are valid until the next ones are asked for: all share one
-        piece of memory.
+        The states are valid until the next ones are yielded: all share one
+        buffer.
         """
         buffer = None
         for start in range(0, len(self), frames):
@@ -121,7 +121,7 @@ class StoredStates:
 
     @staticmethod
     def join(utterances):
-        """Return one object that holds the frames of several."""
+        """Return one object with the frames of several."""
         if utterances[0].scales is None:
             values = torch.cat([u.values for u in utterances])
         else:

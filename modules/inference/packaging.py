@@ -177,7 +177,7 @@ def build(runs, include_encoder, licence, language, name):
     is_pair = isinstance(upstream, UpstreamPair)
     if is_pair and (include_encoder or upstream.is_local):
         raise BadInput(
-            f"a model's folder cannot hold two encoders ({encoder_hub}): "
+            f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
             "names on the Hub"
         )

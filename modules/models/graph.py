@@ -20,7 +20,12 @@ from modules.errors import BadInput
 # that lie in the same file, so that nothing of this recipe is imported there.
 PACKAGED = {}
 
-_OWN = re.compile(r"(modules\.models|recipes)(\.\w+)+")
+# Encoders are no part of a head: making one would fetch what it names.
+_OWN = re.compile(
+    r"(modules\.models\.(?!encoder|trainable_encoder|upstream|fbank)"
+    r"|recipes\.)(\w+\.)*\w+"
+)
+_MOST_PATH = 200
 _TORCH = ("torch.nn.Linear", "torch.nn.modules.linear.Linear")
 _PARTS = (torch.nn.Module, torch.optim.Optimizer)
 _PLAIN = str | int | float | bool | None
@@ -117,13 +122,13 @@ def find_class(path: str) -> type:
     BadInput
         If it is not a module of this recipe or one of PyTorch's that it uses.
     """
-    if path in PACKAGED:
+    if isinstance(path, str) and path in PACKAGED:
         return PACKAGED[path]
-    own = isinstance(path, str) and _OWN.fullmatch(path)
-    if not own and path not in _TORCH:
+    is_text = isinstance(path, str) and len(path) <= _MOST_PATH
+    if not is_text or not (path in _TORCH or _OWN.fullmatch(path)):
         raise BadInput(
-            f"{path} is not a part of this recipe: a model names classes of "
-            "modules.models or recipes"
+            f"{path!r:.80} is not a part of this recipe: a model names classes "
+            "of modules.models or recipes"
         )
     module, _, name = path.rpartition(".")
     try:
@@ -134,7 +139,9 @@ def find_class(path: str) -> type:
             "version of this recipe"
         ) from problem
     if not (isinstance(found, type) and issubclass(found, _PARTS)):
-        raise BadInput(f"{path} is not a torch.nn.Module")
+        raise BadInput(
+            f"{path} is not a torch.nn.Module: a model names classes of modules"
+        )
     return found
 
 

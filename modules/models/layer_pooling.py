@@ -196,7 +196,7 @@ class OneLayer(nn.Module):
 
 
 def _normalized(states, normalize):
-    """Return states, normalised over their last dimension if asked for."""
+    """Return states, normalised over their last dimension or as they are."""
     return F.layer_norm(states, states.shape[-1:]) if normalize else states
 
 

@@ -1,17 +1,13 @@
 """The upstream by its name: an encoder, Fbank, or two of them side by side."""
 
 import hashlib
-import pathlib
 
 from modules.errors import BadInput
-from modules.models.encoder import (
-    FrozenEncoder,
-    count_frames,
-    encoder_digest,
-    encoder_shape,
-    locate_encoder,
-    read_config,
-)
+from modules.files import find_folder
+from modules.models.encoder import FrozenEncoder, count_frames, try_encoder
+from modules.models.encoder_config import encoder_shape
+from modules.models.encoder_files import encoder_digest, locate_encoder
+from modules.models.encoder_loading import read_config
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
 from modules.models.whisper_window import check_window
@@ -43,7 +39,7 @@ class HubUpstream:
     """
 
     def __init__(self, encoder_hub, revision=None, whisper_window=None):
-        self.is_local = pathlib.Path(encoder_hub).expanduser().is_dir()
+        self.is_local = find_folder(encoder_hub) is not None
         self.folder = locate_encoder(encoder_hub, revision)
         self.config = read_config(self.folder)
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
@@ -62,11 +58,13 @@ class HubUpstream:
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        return FrozenEncoder(
+        encoder = FrozenEncoder(
             self.folder,
             precision=precision,
             whisper_window=self.whisper_window,
         )
+        try_encoder(encoder)
+        return encoder
 
 
 class UpstreamPair:
@@ -112,7 +110,7 @@ def upstream_names(encoder_hub):
     >>> upstream_names("openai/whisper-tiny.en,fbank")
     ['openai/whisper-tiny.en', 'fbank']
     """
-    if pathlib.Path(encoder_hub).expanduser().is_dir():
+    if find_folder(encoder_hub):
         return [encoder_hub]
     names = [name.strip() for name in str(encoder_hub).split(_AND)]
     if len(names) > 2:

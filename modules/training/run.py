@@ -14,16 +14,30 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process
 
-from modules.errors import BadInput
-from modules.files import read_json, whole_file, write_json
+from modules.errors import BadInput, using
+from modules.files import (
+    check_file,
+    read_json,
+    read_weights_index,
+    whole_file,
+    write_json,
+)
+from modules.labels import read_labels
 from modules.manifest import read_manifest
 from modules.models.graph import build
+from modules.models.head_check import check_shapes, check_values
 
 LABELS = "label_encoder.txt"
 SPLITS = ("train", "dev", "test")
+# What graph.json has.
+_GRAPH = {
+    "head": {"class"},
+    "sizes": {"num_hidden_states", "hidden_size", "num_classes"},
+    "encoder": {"hub", "revision", "precision", "fine_tuned"},
+    "corpus": {"restricted"},
+}
 # Keys of places: a run may go on although its files have moved.
 _PLACES = ("_folder", "_file", "_log")
 
@@ -111,7 +125,10 @@ class Run:
     def save_head(self, head) -> None:
         """Write the weights that are tested."""
         weights = {k: v.contiguous() for k, v in head.state_dict().items()}
-        with whole_file(self.folder / "head.safetensors") as partial:
+        with (
+            using(self.folder),
+            whole_file(self.folder / "head.safetensors") as partial,
+        ):
             save_file(weights, partial)
 
     # ---- when it is finished
@@ -123,8 +140,18 @@ class Run:
 
     @functools.cached_property
     def results(self) -> dict[str, Any]:
-        """What results.json contains."""
-        return self._read("results.json")
+        """What results.json contains.
+
+        Raises
+        ------
+        BadInput
+            If it is missing or damaged.
+        """
+        results = self._read("results.json")
+        problem = _wrong_results(results)
+        if problem:
+            raise self._damaged("results.json", problem)
+        return results
 
     @functools.cached_property
     def graph(self) -> dict[str, Any]:
@@ -140,19 +167,31 @@ class Run:
                 f"{self.folder} has no graph.json: an earlier version of this "
                 "recipe trained it; train it again"
             )
-        return self._read("graph.json")
+        graph = self._read("graph.json")
+        for key, names in _GRAPH.items():
+            part = graph.get(key)
+            missing = (
+                [key]
+                if not isinstance(part, dict)
+                else sorted(names - set(part))
+            )
+            if missing:
+                raise self._damaged("graph.json", f"it lacks {missing[0]}")
+        check_values(self.folder / "graph.json", graph["head"], graph["sizes"])
+        return graph
 
     @property
     def encoder_digest(self) -> str:
         """Identifies the encoder that the head was trained on."""
-        return self._read("inputs.json")["encoder"]
+        digest = self._read("inputs.json").get("encoder")
+        if not isinstance(digest, str):
+            raise self._damaged("inputs.json", "it lacks encoder")
+        return digest
 
     @functools.cached_property
     def labels(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
-        encoder = CategoricalEncoder()
-        encoder.load(self.save_folder / LABELS)
-        return [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
+        return read_labels(self.save_folder / LABELS)
 
     def weights(self) -> dict:
         """Return the weights of the head that was tested.
@@ -164,12 +203,27 @@ class Run:
         """
         path = self.folder / "head.safetensors"
         try:
-            return load_file(path)
+            shapes = read_weights_index(path)
+        except (OSError, ValueError) as problem:
+            raise self._damaged("head.safetensors", problem) from problem
+        graph = self.graph
+        check_shapes(
+            self.folder / "graph.json",
+            path,
+            graph["head"],
+            graph["sizes"],
+            shapes,
+        )
+        try:
+            weights = load_file(path)
         except (OSError, SafetensorError) as problem:
-            raise BadInput(
-                f"{path} is missing or damaged: delete {self.folder} and train "
-                "the run again"
-            ) from problem
+            raise self._damaged("head.safetensors", problem) from problem
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                raise self._damaged(
+                    "head.safetensors", f"{name} has values that are not finite"
+                )
+        return weights
 
     def make_head(self):
         """Return the head that was tested, built from the record."""
@@ -187,27 +241,87 @@ class Run:
         """Return the rows of a file of predictions."""
         path = self.folder / name
         try:
+            check_file(path)
             with open(path, encoding="utf-8", newline="") as lines:
-                return list(csv.DictReader(lines))
-        except (OSError, UnicodeDecodeError, csv.Error) as problem:
-            raise BadInput(f"{path} is missing or damaged") from problem
+                rows = list(csv.DictReader(lines, strict=True))
+        except (OSError, ValueError, csv.Error) as problem:
+            raise self._damaged(name, problem) from problem
+        columns = ("utterance", "speaker", "truth", "prediction", *self.labels)
+        for row in rows:
+            if tuple(row) != columns or None in row.values():
+                raise self._damaged(name, "its columns are not those of a run")
+            for label in self.labels:
+                if not _is_probability(row[label]):
+                    raise self._damaged(name, f"{row[label]!r:.40} in {label}")
+        if not rows:
+            raise self._damaged(name, "it has no rows")
+        return rows
 
     def _read(self, name):
-        """Read a JSON file that holds a mapping."""
+        """Read a JSON file that contains a mapping."""
         path = self.folder / name
         try:
             values = read_json(path)
-        except (OSError, ValueError, RecursionError) as problem:
-            raise BadInput(
-                f"{path} is missing or damaged: give the output folder of a "
-                "finished run of train.py"
-            ) from problem
+        except (OSError, ValueError) as problem:
+            if isinstance(problem, FileNotFoundError) and not self.is_finished:
+                raise BadInput(
+                    f"{path} is missing or damaged: give the output folder of "
+                    "a finished run of train.py"
+                ) from problem
+            raise self._damaged(name, problem) from problem
         if not isinstance(values, dict):
-            raise BadInput(
-                f"{path} is damaged (not a mapping): delete {self.folder} and "
-                "train the run again"
-            )
+            raise self._damaged(name, "not a mapping")
         return values
+
+    def _damaged(self, name, reason):
+        """Return the sentence for a file that cannot be used."""
+        reason = getattr(reason, "strerror", None) or reason
+        reason = " ".join(str(reason).split())
+        return BadInput(
+            f"{self.folder / name} is missing or damaged ({reason:.100}): "
+            f"delete {self.folder} and train the run again"
+        )
+
+
+def _is_probability(text):
+    """Return whether a value is a number from 0 to 1."""
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
+
+
+def _wrong_results(results):
+    """Return what is wrong with the contents of results.json, or None."""
+    labels = results.get("labels")
+    if not isinstance(labels, list) or not labels:
+        return "it has no labels"
+    if not all(isinstance(label, str) for label in labels):
+        return "its labels are no texts"
+    for key in ("WA", "UA", "macro_f1", "dev_WA"):
+        value = results.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"it has no {key}"
+        if not 0 <= value <= 1:
+            return f"{key} is {value}"
+    rows = results.get("confusion")
+    shape = isinstance(rows, list) and [
+        len(row) if isinstance(row, list) else -1 for row in rows
+    ]
+    if shape != [len(labels)] * len(labels):
+        return "its confusion does not have a row per label"
+    if not all(type(n) is int and n >= 0 for row in rows for n in row):
+        return "its confusion contains what is no count"
+    recall = results.get("recall")
+    if not isinstance(recall, dict) or set(recall) != set(labels):
+        return "its recall does not have a value per label"
+    weights = results.get("layer_weights")
+    if weights is not None and not (
+        isinstance(weights, list)
+        and all(isinstance(weight, int | float) for weight in weights)
+    ):
+        return "its layer_weights are no numbers"
+    return None
 
 
 def find_run(folder: str | pathlib.Path) -> Run:

@@ -13,14 +13,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from transformers import AutoModel
 
 from modules.errors import BadInput
-from modules.models.encoder import (
-    FrozenEncoder,
-    count_frames,
-    encoder_digest,
-    encoder_shape,
-    locate_encoder,
-    read_config,
-)
+from modules.models.encoder import FrozenEncoder, count_frames
+from modules.models.encoder_config import encoder_shape
+from modules.models.encoder_files import encoder_digest, locate_encoder
+from modules.models.encoder_loading import read_config
 
 TINY_EN = pathlib.Path(__file__).parents[4] / "shared/models/whisper-tiny.en"
 
