@@ -17,25 +17,16 @@ from modules.files import whole_file, write_json
 
 
 def analyse(table: Table) -> dict:
-    """Return all figures of an experiment.
+    """Return all figures of an experiment, the content of results.json.
 
-    Arguments
-    ---------
-    table : modules.experiments.results_table.Table
-        With at least one finished run.
-
-    Returns
-    -------
-    results : dict
-        What results.json has. In it, ``systems`` has one dict for each
-        system, ``comparisons`` one for each pair of systems, ``best`` is the
-        system with the best dev accuracy, and ``provenance`` records how the
-        figures were made.
+    ``systems`` has one dict for each system, ``comparisons`` one for each
+    pair of systems; ``best`` is the system with the best dev accuracy.
     """
     plan, rows, published = table.plan, table.finished, table.plan.published
     best = breakdowns.best_on_dev(rows)
     pairs, speakers, utterances = compare(rows)
     siblings = breakdowns.smoothing_siblings(plan, best, rows)
+    shown = _example_row(plan, rows)
     results = {
         "title": plan.title,
         "labels": table.labels,
@@ -50,9 +41,7 @@ def analyse(table: Table) -> dict:
         "comparisons": pairs,
         "speakers": speakers,
         "utterances": utterances,
-        "examples": breakdowns.confident_examples(
-            _example_row(plan, rows), table.labels
-        ),
+        "examples": breakdowns.confident_examples(shown, table.labels),
         "provenance": provenance(table),
     }
     # As a reader of results.json gets it: keys are texts.
@@ -114,14 +103,7 @@ def _of_runs(row: Row, labels: list[str]) -> dict:
 
 
 def write_results(table: Table, results: dict) -> None:
-    """Write results.json (all figures) and results.csv (a line per run).
-
-    Arguments
-    ---------
-    table : modules.experiments.results_table.Table
-    results : dict
-        From `analyse`.
-    """
+    """Write results.json (from `analyse`) and results.csv (a line per run)."""
     folder = table.plan.output_folder
     lines = [line for row in table.rows for line in _lines(row, table.labels)]
     with whole_file(folder / "results.csv") as partial:

@@ -149,11 +149,8 @@ def smoothing_siblings(plan: Plan, row: Row, rows: list[Row]) -> list[Row]:
 def agreement(row: Row, most_bins: int = 5) -> list[dict]:
     """Return accuracy against the share of annotators who chose the label.
 
-    Returns
-    -------
-    bins : list of dict
-        ``low``, ``high`` (shares), ``utterances``, ``accuracy`` (over seeds
-        too); [] if the manifests have no such share.
+    A dict for each bin of shares, from ``low`` to ``high``; the accuracy is
+    over seeds too. [] if the manifests have no such share.
     """
     told = row.utterances.dropna(subset=["agreement"])
     shares = told["agreement"].astype(float).round(6)
@@ -179,19 +176,8 @@ def agreement(row: Row, most_bins: int = 5) -> list[dict]:
 def confident_examples(row: Row, labels: list[str], count: int = 3) -> dict:
     """Return the most confident right and wrong test utterances.
 
-    Of the row's first seed only, so that no utterance is there twice.
-
-    Arguments
-    ---------
-    row : Row
-    labels : list of str
-    count : int
-        Number of right ones, and of wrong ones.
-
-    Returns
-    -------
-    examples : dict
-        ``system``, and ``right`` and ``wrong``: lists of dicts.
+    Of the row's first seed only, so that no utterance is there twice; as
+    many right ones as wrong ones, in lists of dicts.
     """
     told = row.utterances
     told = told[told["seed"] == told["seed"].min()]

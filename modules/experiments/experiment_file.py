@@ -210,16 +210,7 @@ def is_experiment(path: pathlib.Path) -> bool:
 
 
 def read_experiment_file(path: pathlib.Path) -> ExperimentFile:
-    """Read and check an experiment file.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        Plain YAML with the keys of `ExperimentFile`.
-
-    Returns
-    -------
-    experiment : ExperimentFile
+    """Read and check an experiment file: YAML, the keys of `ExperimentFile`.
 
     Raises
     ------

@@ -142,22 +142,9 @@ def _aligned(first: FinishedRun, run: FinishedRun, split: str) -> np.ndarray:
 
 
 def find_runs(folder: str | pathlib.Path) -> dict:
-    """Return the finished runs of a system.
+    """Return (fold, seed) -> folder of the finished runs of a system.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        With ``fold_<k>/seed_<s>`` in it.
-
-    Returns
-    -------
-    runs : dict
-        (fold, seed) -> folder.
-
-    Raises
-    ------
-    BadInput
-        If there are none.
+    They are ``fold_<k>/seed_<s>`` in its folder; none is refused.
     """
     runs = {}
     for path in pathlib.Path(folder).glob("fold_*/seed_*/results.json"):
@@ -174,7 +161,7 @@ def find_runs(folder: str | pathlib.Path) -> dict:
 
 
 def fuse_systems(folders: list[str], output_folder: str) -> Plan:
-    """Fuse all folds and seeds of finished systems.
+    """Fuse all folds and seeds of finished systems; return their plan.
 
     Arguments
     ---------
@@ -182,11 +169,6 @@ def fuse_systems(folders: list[str], output_folder: str) -> Plan:
         See `find_runs`.
     output_folder : str
         Folder of the fused runs.
-
-    Returns
-    -------
-    plan : modules.experiments.plan.Plan
-        Of the fused runs, for the report.
 
     Raises
     ------

@@ -29,20 +29,16 @@ _PRELOADED = [
 
 
 def launch(plan: Plan, jobs: int = 1, threads: int = 1) -> list[PlannedRun]:
-    """Run every run that is not finished.
+    """Run every run that is not finished; return those that failed.
 
     Arguments
     ---------
     plan : modules.experiments.plan.Plan
+        failed.txt in the folder of a run gets the reason of a failure.
     jobs : int
         Number of runs side by side.
     threads : int
         Threads of each run; see `modules.experiments.record.record_plan`.
-
-    Returns
-    -------
-    failed : list of modules.experiments.plan.PlannedRun
-        Those without results; failed.txt in their folders has the reason.
     """
     waiting = [run for run in plan.runs if not run.finished]
     if not waiting:

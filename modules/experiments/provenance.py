@@ -9,17 +9,7 @@ from modules.experiments.results_table import Table
 
 
 def provenance(table: Table) -> dict:
-    """Return command, settings, machines, versions, durations and folds.
-
-    Arguments
-    ---------
-    table : modules.experiments.results_table.Table
-
-    Returns
-    -------
-    record : dict
-        Plain values, as results.json has them.
-    """
+    """Return command, settings, machines, versions, durations and folds."""
     runs = [run for row in table.finished for run in row.runs.values()]
     seconds = [run.record["seconds"] for run in runs if run.record]
     common, varied = shared_settings(table.plan)
@@ -42,24 +32,18 @@ def provenance(table: Table) -> dict:
 def shared_settings(plan: Plan) -> tuple[dict, dict]:
     """Return the settings that all systems share, and those that differ.
 
-    Returns
-    -------
-    common : dict
-        Key -> value.
-    varied : dict
-        System -> key -> value; "" where its file lacks the key.
+    The first by key, the second by system and key; "" where the file of a
+    system lacks a key.
     """
     trained = [plan.resolved[s.name] for s in plan.systems if not s.fuses]
     # In order, each once: systems may have files of their own.
     keys = list(dict.fromkeys(key for values in trained for key in values))
-    common = {
-        key: trained[0][key]
-        for key in keys
-        if all(
-            key in values and values[key] == trained[0][key]
-            for values in trained
-        )
-    }
+    missing = object()
+    common = {}
+    for key in keys:
+        first, *others = (values.get(key, missing) for values in trained)
+        if all(other == first for other in others):
+            common[key] = first
     # A late fusion has no settings.
     own = {
         system.name: {} if system.fuses else plan.resolved[system.name]

@@ -60,10 +60,6 @@ def read_plan(
         Instead of ``results/<name of the file>``; the name of an experiment
         begins with the folder of its file.
 
-    Returns
-    -------
-    plan : Plan
-
     Raises
     ------
     BadInput

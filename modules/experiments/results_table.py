@@ -150,14 +150,6 @@ class Table:
 def collect(plan: Plan) -> Table:
     """Read all finished runs of a plan.
 
-    Arguments
-    ---------
-    plan : modules.experiments.plan.Plan
-
-    Returns
-    -------
-    table : Table
-
     Raises
     ------
     BadInput
@@ -194,13 +186,7 @@ def _why(run: PlannedRun) -> str:
 
 
 def _common_labels(runs: list[FinishedRun]) -> list[str]:
-    """Return the classes of all runs.
-
-    Raises
-    ------
-    BadInput
-        If two runs differ: their figures are of different tasks.
-    """
+    """Return the classes of all runs; refuse runs of different classes."""
     first = runs[0]
     for run in runs:
         if run.labels != first.labels:

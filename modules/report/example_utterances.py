@@ -58,13 +58,7 @@ def show_examples(plan: Plan, examples: dict) -> dict:
 
 
 class _ExampleRun:
-    """Reads recordings of a run, and the attention of its head to them.
-
-    Arguments
-    ---------
-    plan : modules.experiments.plan.Plan
-    run : modules.experiments.plan.PlannedRun
-    """
+    """Reads recordings of a run, and the attention of its head to them."""
 
     def __init__(self, plan: Plan, run: PlannedRun):
         self.plan, self.run = plan, run
@@ -72,13 +66,7 @@ class _ExampleRun:
         self.problem = ""
 
     def read(self, utterance: str) -> tuple:
-        """Return waveform [samples] and attention [frames] or None.
-
-        Raises
-        ------
-        BadInput, OSError, KeyError
-            If the recording or its manifest is gone.
-        """
+        """Return waveform [samples] and attention [frames] or None."""
         if self.entries is None:
             # The places of the command line: the corpus may have moved.
             hparams, _ = load_configuration(self.plan.arguments(self.run))

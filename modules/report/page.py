@@ -32,11 +32,6 @@ def write_report(plan: Plan, results: dict) -> pathlib.Path:
         Locates the recordings of the example utterances.
     results : dict
         From `modules.experiments.analysis.analyse`.
-
-    Returns
-    -------
-    path : pathlib.Path
-        Of report.html.
     """
     systems = [s for s in results["systems"] if s["finished"]]
     systems.sort(key=lambda system: system["system"] != results["best"])
