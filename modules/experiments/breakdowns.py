@@ -74,8 +74,8 @@ def by_gender(row: Row, labels: list[str]) -> dict:
     """Return gender -> figures over all folds and seeds; {} if not known."""
     figures = {}
     for gender, own in row.utterances.groupby("gender"):
-        told = score(own["truth"].tolist(), own["guess"].tolist(), labels)
-        figures[gender] = {key: told[key] for key in (*METRICS, "recall")}
+        scores = score(own["truth"].tolist(), own["guess"].tolist(), labels)
+        figures[gender] = {key: scores[key] for key in (*METRICS, "recall")}
     return figures
 
 
@@ -152,9 +152,9 @@ def agreement(row: Row, most_bins: int = 5) -> list[dict]:
     A dict for each bin of shares, from ``low`` to ``high``; the accuracy is
     over seeds too. [] if the manifests have no such share.
     """
-    told = row.utterances.dropna(subset=["agreement"])
-    shares = told["agreement"].astype(float).round(6)
-    told = told.assign(agreement=shares)
+    frame = row.utterances.dropna(subset=["agreement"])
+    shares = frame["agreement"].astype(float).round(6)
+    frame = frame.assign(agreement=shares)
     # Values, where they are few; else as many utterances in each as can be.
     edges = np.unique(shares)
     if len(edges) < 2:
@@ -169,7 +169,7 @@ def agreement(row: Row, most_bins: int = 5) -> list[dict]:
             "utterances": own["utterance"].nunique(),
             "accuracy": float(own["right"].mean()),
         }
-        for _, own in told.groupby(np.searchsorted(edges, shares))
+        for _, own in frame.groupby(np.searchsorted(edges, shares))
     ]
 
 
@@ -179,12 +179,12 @@ def confident_examples(row: Row, labels: list[str], count: int = 3) -> dict:
     Of the row's first seed only, so that no utterance is there twice; as
     many right ones as wrong ones, in lists of dicts.
     """
-    told = row.utterances
-    told = told[told["seed"] == told["seed"].min()]
-    told = told.sort_values("confidence", ascending=False, kind="stable")
+    frame = row.utterances
+    frame = frame[frame["seed"] == frame["seed"].min()]
+    frame = frame.sort_values("confidence", ascending=False, kind="stable")
     examples = {"system": row.name}
     for kind, right in (("right", True), ("wrong", False)):
-        chosen = told[told["right"] == right].head(count)
+        chosen = frame[frame["right"] == right].head(count)
         examples[kind] = [
             _example(row, line, labels) for line in chosen.itertuples()
         ]

@@ -18,11 +18,11 @@ def intervals(row: Row, classes: int) -> dict:
 
     Every utterance counts once, averaged over the seeds of its fold.
     """
-    told = row.utterances
-    speakers, names = pd.factorize(told["speaker"], sort=True)
-    seeds = told.groupby("fold")["seed"].transform("nunique")
+    frame = row.utterances
+    speakers, names = pd.factorize(frame["speaker"], sort=True)
+    seeds = frame.groupby("fold")["seed"].transform("nunique")
     confusions = np.zeros((len(names), classes, classes))
-    np.add.at(confusions, (speakers, told["truth"], told["guess"]), 1 / seeds)
+    np.add.at(confusions, (speakers, frame["truth"], frame["guess"]), 1 / seeds)
     return bootstrap_interval(confusions)
 
 

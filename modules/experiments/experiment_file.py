@@ -238,7 +238,7 @@ def read_experiment_file(path: pathlib.Path) -> ExperimentFile:
 
 
 def _sentence(given: dict, error: dict) -> str:
-    """Return an error of pydantic, and what is wrong with the keys, in words."""
+    """Return an error of pydantic, or of unknown keys, in a sentence."""
     fields = ExperimentFile.model_fields
     if "floor" in given:
         return (
