@@ -22,6 +22,8 @@ from modules.models.graph import build
 from modules.training.settings import check_settings
 
 _PLACES = ("_folder", "_file")
+# Keys whose values are a word or a number, whatever the file has.
+_WORD_OR_NUMBER = ("whisper_window",)
 
 
 class _Tag(str):
@@ -224,6 +226,8 @@ def _read_value(key, text, defaults):
     if not text.strip():
         raise BadInput(f"--{key} is empty: give a value or leave it out")
     default = defaults[key]
+    if key in _WORD_OR_NUMBER:
+        return _scalar(text, key)
     if isinstance(default, str) or key.endswith(_PLACES):
         # Quoted, or HyperPyYAML would read "(a)" as a tuple.
         return DoubleQuotedScalarString(text)
