@@ -14,7 +14,7 @@ import pathlib
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from modules.errors import BadInput, one_sentence
+from modules.errors import BadInput, one_sentence, using
 from modules.files import check_vacant, write_whole
 from modules.inference.packaging import build, describe_files, write_files
 from modules.training.run import find_runs
@@ -101,7 +101,8 @@ def main(arguments=None):
             if options.push:
                 print(f"would go to https://huggingface.co/{options.push}")
             return
-        write_whole(options.folder, lambda new: write_files(new, files))
+        with using(options.folder):
+            write_whole(options.folder, lambda new: write_files(new, files))
         print(f"model: {options.folder}")
         if options.push:
             print(f"pushed: {push(options.folder, options.push)}")

@@ -17,7 +17,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process
 
-from modules.errors import one_sentence
+from modules.errors import one_sentence, using
 from modules.training import fold
 from modules.training.configuration import load_configuration
 from modules.training.metrics import format_results
@@ -28,6 +28,13 @@ def train_fold(hparams, run_opts):
     """Train and test one fold; return the contents of results.json."""
     started = time.monotonic()
     run = Run(hparams["output_folder"])
+    fold.check(run, hparams, run_opts)
+    if run.is_finished:
+        print(f"already finished; delete {run.folder} to train anew")
+        return run.results
+
+    # Before anything is written: an encoder that cannot be had leaves no trace.
+    upstream = hparams["upstream"]()
     fold.begin(run, hparams, run_opts)
     # Called here, so that the run keeps a copy of this script.
     sb.create_experiment_directory(
@@ -35,17 +42,13 @@ def train_fold(hparams, run_opts):
         hyperparams_to_save=hparams["hparams_file"],
         overrides=hparams["overrides"],
     )
-    if run.is_finished:
-        print(f"already finished; delete {run.folder} to train anew")
-        return run.results
 
     # Who is in train, dev and test.
     manifests = fold.read_manifests(hparams)
     label_encoder = fold.make_label_encoder(run, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
 
-    # The encoder, and what training reads of it.
-    upstream = hparams["upstream"]()
+    # What training reads of the encoder.
     run.record_inputs(manifests, upstream.digest)
     datasets = fold.make_datasets(
         hparams, run_opts, upstream, manifests, label_encoder
@@ -64,7 +67,8 @@ def main(arguments):
     with one_sentence():
         hparams, run_opts = load_configuration(arguments)
         ddp_init_group(run_opts)
-        results = train_fold(hparams, run_opts)
+        with using(hparams["output_folder"]):
+            results = train_fold(hparams, run_opts)
         if if_main_process():
             print(format_results(results))
             print(f"results and plots: {hparams['output_folder']}")

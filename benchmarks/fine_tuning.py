@@ -9,6 +9,7 @@ Batches are noise with the durations of IEMOCAP. Prints Markdown.
 """
 
 import argparse
+import functools
 import pathlib
 import resource
 import statistics
@@ -26,14 +27,16 @@ from benchmarks.measure import (
     time_beside,
 )
 from benchmarks.recordings import draw_durations
+from benchmarks.update import NUM_CLASSES
 from demo.random_encoder import make_random_encoder
 from modules.audio import SAMPLE_RATE
 from modules.errors import one_sentence
+from modules.models.embedding import Embedding
 from modules.models.encoder import PRECISIONS
 from modules.models.head import EmotionHead
+from modules.models.layer_pooling import LayerPooling
+from modules.models.pooling import MeanPooling
 from modules.models.trainable_encoder import TrainableEncoder
-
-CLASSES = 4
 
 
 class Tuning:
@@ -54,8 +57,14 @@ class Tuning:
     def __init__(self, encoder_hub, options, batch_size, device, precision):
         self.device, self.dtype = device, PRECISIONS[precision]
         self.encoder = TrainableEncoder(encoder_hub, **options).to(device)
+        embedding = functools.partial(
+            Embedding,
+            layer_pooling=LayerPooling,
+            projection=functools.partial(torch.nn.Linear, out_features=256),
+            pooling=MeanPooling,
+        )
         self.head = EmotionHead(
-            1, self.encoder.width, CLASSES, pooling="mean", channel_dropout=0.0
+            1, self.encoder.hidden_size, NUM_CLASSES, embedding
         ).to(device)
         trained = [*self.encoder.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.Adam(
@@ -159,8 +168,8 @@ def main(arguments=None):
             make_random_encoder(
                 encoder,
                 family="wavlm",
-                layers=24,
-                width=1024,
+                num_hidden_layers=24,
+                hidden_size=1024,
                 config_overrides=LARGE,
             )
         print(pathlib.Path(encoder).name)

@@ -6,7 +6,7 @@
                                          [--parts update pooling]
                                          [--device cuda]
 
-A WavLM of the large configuration (24 layers, width 1024) with random
+A WavLM of the large configuration (24 layers, hidden size 1024) with random
 weights, noise with the durations of IEMOCAP (5531 utterances, mean 4.5 s, 0.6
 to 34 s; drawn, log-normal), at a scale that fits the machine. Prints Markdown.
 """
@@ -31,16 +31,16 @@ from benchmarks.measure import (
 )
 from benchmarks.published_way import loop_over_padded, loop_over_utterances
 from benchmarks.recordings import SECONDS, draw_durations, make_recordings
-from benchmarks.update import Update
+from benchmarks.update import POOLINGS, Update
 from demo.random_encoder import make_random_encoder
 from modules.audio import read_waveform
 from modules.features.cache import GPU_BATCH_SECONDS, FeatureCache
 from modules.features.extraction import plan_batches
 from modules.features.store import FeatureStore
 from modules.features.stored_states import StoredStates
+from modules.models.embedding import Embedding
 from modules.models.encoder import FrozenEncoder
-from modules.models.head import EmotionHead
-from modules.models.pooling import POOLINGS
+from modules.models.layer_pooling import LayerPooling
 
 LARGE = {
     "num_attention_heads": 16,
@@ -54,7 +54,7 @@ PARTS = ("encoder", "update", "pooling", "memory")
 
 
 def measure_extraction(folder, entries, encoder, repeats, device):
-    """The encoder's bare forward, and all that `FeatureCache.fill` does."""
+    """Measure the encoder's bare forward, and `FeatureCache.fill`."""
     waves = [read_waveform(e["wav"]).to(device) for e in entries.values()]
     precision = "fp32" if device == "cpu" else "bf16"
 
@@ -108,7 +108,7 @@ def measure_extraction(folder, entries, encoder, repeats, device):
 
 
 def measure_epoch(cache, entries, encoder, repeats, device):
-    """One pass with features from the store, and with the encoder in it."""
+    """Measure an epoch on stored features, and one with the encoder."""
     waves = [read_waveform(e["wav"]).to(device) for e in entries.values()]
     digests = [e["sha256"] for e in entries.values()]
     update = Update("attentive_corr", device)
@@ -146,7 +146,7 @@ def measure_epoch(cache, entries, encoder, repeats, device):
 
 
 def measure_update(folder, repeats, device):
-    """One update on 32 utterances, and a plain copy of the same bytes."""
+    """Measure an update on 32 utterances, and a plain copy of its bytes."""
     store = FeatureStore(folder / "random")
     for i, seconds in enumerate(draw_durations(32)):
         states = torch.randn(round(50 * seconds), 25, 1024)
@@ -170,9 +170,7 @@ def measure_update(folder, repeats, device):
 
     functions = {"copy": copy, "products": products}
     for normalize in (False, True):
-        layers = EmotionHead(
-            25, 1024, 4, normalize_layers=normalize
-        ).layer_pooling.to(device)
+        layers = LayerPooling(25, normalize).to(device)
         functions[f"sum {normalize}"] = functools.partial(
             lambda layers: layers(states).backward(features), layers
         )
@@ -204,19 +202,18 @@ def measure_update(folder, repeats, device):
 
 
 def measure_pooling(repeats, device):
-    """Forward and backward of a batch of 32, and of loops over it."""
+    """Measure forward and backward of a batch of 32, and of loops over it."""
     frames = [round(50 * d) for d in draw_durations(32, seed=1)]
     rows = [["pooling", "what", "time", "batched is faster by"]]
     for name in ("corr", "attentive_corr"):
-        pooling = POOLINGS[name](256).to(device)
-        head = EmotionHead(2, 4, 4, pooling=name, channel_dropout=0.0)
-        head.pooling = pooling
+        embedding = Embedding(1, 256, LayerPooling, POOLINGS[name]).to(device)
+        pooling = embedding.pooling
         packed = torch.randn(
             sum(frames), 256, device=device, requires_grad=True
         )
         runs = {
-            "batched": lambda head=head, packed=packed: head.pool_packed(
-                packed, frames
+            "batched": functools.partial(
+                embedding._pool_packed, packed, frames
             ),
             "loop, each utterance unpadded": functools.partial(
                 loop_over_utterances, pooling, packed, frames
@@ -251,14 +248,14 @@ def measure_pooling(repeats, device):
 
 
 def measure_encoder(folder, options):
-    """All that needs an encoder of full size."""
+    """Measure what needs an encoder of full size."""
     entries = make_recordings(folder, draw_durations(options.utterances))
     make_random_encoder(
         folder / "encoder",
         family="wavlm",
         layer_norm=True,
-        layers=24,
-        width=1024,
+        num_hidden_layers=24,
+        hidden_size=1024,
         config_overrides=LARGE,
     )
     encoder = FrozenEncoder(folder / "encoder").to(options.device)

@@ -4,9 +4,9 @@
     python -m benchmarks.inference exported/NAME [--threads 2] [--repeats 5]
                                    [--parts start overhead folder memory]
 
-The model must hold its encoder (`export.py --include_encoder`). Recordings
-are noise with the durations of IEMOCAP: what they hold does not matter to the
-time. Prints Markdown.
+The model must include its encoder (`export.py --include_encoder`). Recordings
+are noise with the durations of IEMOCAP; times do not depend on their contents.
+Prints Markdown.
 """
 
 import argparse
@@ -74,7 +74,7 @@ with torch.inference_mode():
 
 
 def load_classifier(source):
-    """Load a model as its card says."""
+    """Load a model as its card describes."""
     return foreign_class(
         source=source,
         pymodule_file="custom_interface.py",
@@ -93,7 +93,7 @@ def run_bare(encoder, wave):
 
 
 def measure_start(source, files, repeats):
-    """Time from starting Python to the first answer."""
+    """Measure the time from starting Python to the first answer."""
 
     def start(script):
         subprocess.run(
@@ -123,7 +123,7 @@ def measure_start(source, files, repeats):
 
 
 def measure_overhead(source, files, repeats):
-    """`classify_file` and the bare encoder, file by file in turn."""
+    """Measure `classify_file` and the bare encoder, file by file in turn."""
     classifier = load_classifier(source)
     encoder = classifier.hparams.model.encoder
     waves = [read_waveform(file)[None] for file in files]
@@ -166,39 +166,39 @@ def measure_overhead(source, files, repeats):
     )
 
 
-# What a process that was given work has loaded.
-_held = {}
+# The models that this process has loaded.
+_loaded = {}
 
 
-def hold(source, as_command):
+def load(source, as_command):
     """Load the model as predict.py does, or as a user."""
     if as_command:
         keep_freed_memory()
-        _held["model"], _ = load_model(source)
+        _loaded["model"], _ = load_model(source)
     else:
-        _held["classifier"] = load_classifier(source)
+        _loaded["classifier"] = load_classifier(source)
 
 
-def hear_one_by_one(files):
+def classify_one_by_one(files):
     """Classify files one after the other."""
     for file in files:
-        _held["classifier"].classify_file(file)
+        _loaded["classifier"].classify_file(file)
 
 
-def hear_folder(files, jobs=None):
+def predict_folder(files, jobs=None):
     """Classify files as predict.py does."""
-    predict(_held["model"], files, jobs=jobs)
+    predict(_loaded["model"], files, jobs=jobs)
 
 
 def measure_folder(source, files, repeats):
-    """predict.py and `classify_file`, each in a process of its own."""
+    """Measure predict.py and `classify_file`, each in its own process."""
     with fresh_process() as user, fresh_process() as command:
-        user.submit(hold, source, False).result()
-        command.submit(hold, source, True).result()
+        user.submit(load, source, False).result()
+        command.submit(load, source, True).result()
         ways = {
-            "`classify_file`, one by one": (user, hear_one_by_one),
-            "`predict.py --jobs 1`": (command, hear_folder, 1),
-            "`predict.py`": (command, hear_folder),
+            "`classify_file`, one by one": (user, classify_one_by_one),
+            "`predict.py --jobs 1`": (command, predict_folder, 1),
+            "`predict.py`": (command, predict_folder),
         }
         seconds = time_beside(
             {
@@ -221,14 +221,14 @@ def measure_folder(source, files, repeats):
 
 def find_peak(source, file, as_command):
     """Return the peak of this process's memory in MB."""
-    hold(source, as_command)
+    load(source, as_command)
     if file is not None:
-        (hear_folder if as_command else hear_one_by_one)([file])
+        (predict_folder if as_command else classify_one_by_one)([file])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure_memory(source, folder, seconds):
-    """Peak memory for a long file, beside a minute and beside nothing."""
+    """Measure peak memory: model alone, one minute, a long file."""
     rows = [["peak of the process", "`classify_file`", "`predict.py`"]]
     minute = 0.1 * np.random.default_rng(0).standard_normal(60 * SAMPLE_RATE)
     for title, minutes in (

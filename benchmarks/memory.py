@@ -27,7 +27,7 @@ from modules.features.extraction import encode_batches
 from modules.features.store import FeatureStore
 from modules.features.stored_utterances import StoredUtterances
 
-LAYERS, WIDTH, FRAMES, BATCH = 25, 1024, 225, 32
+NUM_HIDDEN_STATES, HIDDEN_SIZE, FRAMES, BATCH = 25, 1024, 225, 32
 ROOT = pathlib.Path(__file__).parents[1]
 
 # What is freed goes back to the system at once. By default glibc keeps it in
@@ -36,11 +36,11 @@ GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
 
 
 class RandomStates(torch.nn.Module):
-    """Gives what an encoder would give, at no cost."""
+    """Returns random hidden states in place of an encoder's."""
 
     def forward(self, wavs, lengths):
-        """Return hidden states [layers, 1, frames, width], frames."""
-        states = torch.rand(LAYERS, 1, FRAMES, WIDTH)
+        """Return hidden states [layers, 1, frames, hidden_size], frames."""
+        states = torch.rand(NUM_HIDDEN_STATES, 1, FRAMES, HIDDEN_SIZE)
         return states, torch.tensor([FRAMES])
 
 
@@ -73,7 +73,7 @@ class Peak(threading.Thread):
 
 
 class _Labels:
-    """Stands in for a label encoder."""
+    """A label encoder for labels that are numbers."""
 
     encode_label = int
 
@@ -119,7 +119,7 @@ def _epoch(dataset):
 
 
 def _forget(folder):
-    """Have the system drop what it holds of the shards."""
+    """Make the system drop its cached pages of the shards."""
     os.sync()
     for path in folder.glob("*.safetensors"):
         with open(path, "rb") as file:

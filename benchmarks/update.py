@@ -1,28 +1,68 @@
-"""One update of the head, as training makes it."""
+"""The head of the paper, and one update of it as training makes it."""
+
+import functools
 
 import torch
 from torch.nn import functional as F
 
+from modules.models.embedding import Embedding
 from modules.models.head import EmotionHead
+from modules.models.layer_pooling import LayerPooling
+from modules.models.pooling import (
+    AttentiveCorrelationPooling,
+    CorrelationPooling,
+    MeanPooling,
+    MeanStdPooling,
+)
+
+POOLINGS = {
+    "mean": MeanPooling,
+    "mean_std": MeanStdPooling,
+    "corr": CorrelationPooling,
+    "attentive_corr": AttentiveCorrelationPooling,
+}
+NUM_CLASSES = 4
 
 
-class Update:
-    """One update of a head, as training makes it.
+def make_head(
+    pooling: str, num_hidden_states: int, hidden_size: int
+) -> EmotionHead:
+    """Return an untrained head of hparams/corr_wavlm.yaml.
 
     Arguments
     ---------
     pooling : str
-        See `modules.models.pooling.POOLINGS`.
+        One of `POOLINGS`.
+    num_hidden_states, hidden_size : int
+        Of the encoder.
+    """
+    embedding = functools.partial(
+        Embedding,
+        layer_pooling=LayerPooling,
+        projection=functools.partial(torch.nn.Linear, out_features=256),
+        channel_dropout=0.25,
+        pooling=POOLINGS[pooling],
+    )
+    return EmotionHead(num_hidden_states, hidden_size, NUM_CLASSES, embedding)
+
+
+class Update:
+    """One update of a head on a large encoder's hidden states.
+
+    Arguments
+    ---------
+    pooling : str
+        One of `POOLINGS`.
     device : str
         Of the head.
     """
 
-    def __init__(self, pooling, device):
-        self.head = EmotionHead(25, 1024, 4, pooling=pooling).to(device)
+    def __init__(self, pooling: str, device: str):
+        self.head = make_head(pooling, 25, 1024).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-4)
 
     def __call__(self, hidden_states):
-        targets = torch.arange(len(hidden_states)) % 4
+        targets = torch.arange(len(hidden_states)) % NUM_CLASSES
         output = self.head(hidden_states)
         F.nll_loss(output, targets.to(output.device)).backward()
         torch.nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)

@@ -2,12 +2,40 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import pathlib
+import stat
 import tempfile
 
+from safetensors import SafetensorError, safe_open
+
 from modules.errors import BadInput
+
+# No file of settings, results or indices that this recipe writes or reads
+# comes near: manifests of a million utterances have 300 MB.
+MOST_TEXT = 2**30
+# Of a safetensors file; the largest models have 100 KB.
+MOST_HEADER = 2**24
+# The largest speech encoders have 9 GB.
+MOST_WEIGHTS = 2**36
+
+
+def find_folder(path):
+    """Return a folder, or None if there is none of this name.
+
+    A name that is too long, or ``~`` of nobody, is none.
+
+    Example
+    -------
+    >>> find_folder("x" * 1000)
+    """
+    try:
+        folder = pathlib.Path(path).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def make_whole(folder, marker, description, write):
@@ -20,9 +48,9 @@ def make_whole(folder, marker, description, write):
     folder : str or pathlib.Path
         The folder to make.
     marker : str
-        Name of the file in it that holds the description.
+        Name of the file with the description.
     description : str
-        Tells what is in the folder, its settings included.
+        Describes the folder's contents and their settings.
     write : callable
         Gets the path of an empty folder and fills it.
 
@@ -63,7 +91,7 @@ def check_vacant(folder):
     folder = pathlib.Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(
-            f"{folder} exists and holds something else: choose a folder that "
+            f"{folder} exists and contains something else: choose a folder that "
             "does not exist yet."
         )
 
@@ -98,13 +126,18 @@ def write_whole(folder, write):
         partial = pathlib.Path(unfinished) / folder.name
         partial.mkdir()
         write(partial)
+        sync_tree(partial)
         os.replace(partial, folder)
+    sync(folder.parent)
     return folder
 
 
 @contextlib.contextmanager
 def whole_file(path):
     """Give a path to write to; the file gets its name when it is finished.
+
+    The content is on the disk before the name is: a machine that loses its
+    power leaves the file as it was, or the new one, never an empty one.
 
     Arguments
     ---------
@@ -113,8 +146,45 @@ def whole_file(path):
     """
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    yield partial
-    os.replace(partial, path)
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+    except BaseException as problem:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        # What write() raises names no file.
+        if isinstance(problem, OSError) and problem.filename is None:
+            problem.filename = str(path)
+        raise
+    sync(path.parent)
+
+
+def sync(path):
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    A file system that cannot do so is left alone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            problem.filename = str(path)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder):
+    """Wait until all files of a folder, and their names, are on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(os.path.join(parent, name))
+        sync(parent)
 
 
 def write_text(path, text):
@@ -134,9 +204,79 @@ def write_rows(path, rows):
         writer.writerows(rows)
 
 
-def read_json(path):
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def check_file(path, most=MOST_TEXT):
+    """Refuse what is no regular file or is too large, before it is opened.
+
+    Opening a named pipe would wait for ever.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        Links are followed.
+    most : int
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        Saying which of the two.
+    OSError
+        If there is nothing.
+    """
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(
+            errno.EISDIR, os.strerror(errno.EISDIR), str(path)
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    if status.st_size > most:
+        raise ValueError(f"it has {status.st_size} bytes, more than {most}")
+
+
+def read_text(path, most=MOST_TEXT):
+    """Read a UTF-8 text of bounded size; see `check_file` for the errors."""
+    check_file(path, most)
+    return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path, most=MOST_TEXT):
+    """Read a JSON file of bounded size.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, or is no JSON or nested too deeply.
+    """
+    try:
+        return json.loads(read_text(path, most))
+    except RecursionError as problem:
+        raise ValueError("it is nested too deeply") from problem
+
+
+def read_weights_index(path, most=MOST_HEADER):
+    """Return name -> shape of the tensors in a safetensors file.
+
+    The header alone is read.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    check_file(path, MOST_WEIGHTS)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > most:
+        raise ValueError(f"its header has {length} bytes, more than {most}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                name: tuple(file.get_slice(name).get_shape())
+                for name in file.keys()
+            }
+    except SafetensorError as problem:
+        raise ValueError(str(problem)) from problem
 
 
 def write_json(path, values):

@@ -1,21 +1,46 @@
-"""Shared by all tests: small encoders and a small corpus, made here."""
+"""What all tests share: small encoders, a small corpus, runs trained once."""
 
 import csv
 import itertools
-import json
 import logging
+import os
 import pathlib
 import sys
+import types
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from speechbrain.utils.importutils import LazyModule
 
-# hypothesis asks every loaded module for its file, and SpeechBrain's lazy
-# modules would import packages that are not installed to answer.
+# hypothesis reads the file name of every loaded module, and SpeechBrain's lazy
+# modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
+
+# Fixtures of tests/attacks.
+pytest_plugins = ["tests.attacks.model_and_run_folders"]
+
+# `make test` draws the same examples every time; `make explore` draws others.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "random", deadline=None, max_examples=500, print_blob=True
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+class TorchRandom:
+    """PyTorch's random numbers, as hypothesis seeds them for each example."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference
+hypothesis.register_random(TORCH_RANDOM)
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -46,8 +71,8 @@ def encoder_folder(tmp_path_factory):
                 family=family,
                 layer_norm=layer_norm,
                 seed=seed,
-                layers=2,
-                width=32,
+                num_hidden_layers=2,
+                hidden_size=32,
             )
         return str(folder)
 
@@ -77,48 +102,69 @@ def tone_corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def command(tone_corpus, encoder_folder, tmp_path_factory):
-    """Return a function that gives the command line of a small run."""
-    cache = tmp_path_factory.mktemp("cache")
+def shared_options(tone_corpus, encoder_folder, tmp_path_factory):
+    """Return the options that every hyperparameter file has."""
+    return {
+        "corpus": "csv",
+        "csv_file": tone_corpus,
+        "cache_folder": tmp_path_factory.mktemp("cache"),
+        "encoder_hub": encoder_folder(),
+    }
 
-    def make(output_folder, **changes):
-        options = {
-            "csv_file": tone_corpus,
-            "output_folder": output_folder,
-            "cache_folder": cache,
-            "encoder_hub": encoder_folder(),
-            "number_of_epochs": 3,
-            "batch_size": 8,
-            "projection_size": 8,
-        } | changes
-        return [
-            str(ROOT / "hparams/corr_own_corpus.yaml"),
-            *(f"--{key}={value}" for key, value in options.items()),
-            "--noprogressbar",
-            "--device=cpu",
-        ]
+
+def command_line(hparams, output_folder, options, more=()):
+    """Return the arguments of train.py, for a CPU and without a progress bar.
+
+    Arguments
+    ---------
+    hparams : str
+        Name of a file of hparams/.
+    output_folder : pathlib.Path
+    options : dict
+        Keys of the file and their values.
+    more : sequence of str
+        Further arguments, such as SpeechBrain's run options.
+    """
+    options = {"output_folder": output_folder} | options
+    return [
+        str(ROOT / f"hparams/{hparams}.yaml"),
+        *(f"--{key}={value}" for key, value in options.items()),
+        "--noprogressbar",
+        "--device=cpu",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="session")
+def command(shared_options):
+    """Return a function: the command line of a small run of corr_wavlm."""
+    small = {"number_of_epochs": 3, "batch_size": 8, "projection_size": 8}
+
+    def make(output_folder, *more, **changes):
+        options = shared_options | small | changes
+        return command_line("corr_wavlm", output_folder, options, more)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def recommended_command(command):
-    """Return a function that gives the command line of own_corpus.yaml."""
-    of_updates = ("number_of_epochs", "batch_size", "projection_size")
+def linear_command(shared_options):
+    """Return a function: the command line of a small linear run.
 
-    def make(output_folder, **changes):
-        _, *options = command(output_folder, **changes)
-        return [
-            str(ROOT / "hparams/own_corpus.yaml"),
-            *(
-                option
-                for option in options
-                if option[2:].partition("=")[0] in changes
-                or not option[2:].startswith(of_updates)
-            ),
-        ]
+    Its second argument is "recommended" or "baseline".
+    """
+
+    def make(output_folder, hparams="recommended", *more, **changes):
+        options = shared_options | changes
+        return command_line(hparams, output_folder, options, more)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers():
+    """Seed each test, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -135,47 +181,56 @@ def own_logging(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def own_modules(monkeypatch):
-    """Take back what foreign_class does to the process."""
+    """Undo what loading an exported model does to the process."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    module = sys.modules.get("custom_interface")
     yield
-    if module is not None:
-        sys.modules["custom_interface"] = module
+    sys.modules.pop("custom_interface", None)
+
+
+def train_and_record(arguments):
+    """Train; return the log-probabilities of the test utterances.
+
+    Returns
+    -------
+    dict
+        Utterance -> tensor [classes]; not rounded as in predictions.csv.
+    """
+    import train
+    from modules.training import fold
+
+    recorded = {}
+    finish = fold.finish
+
+    def record(run, hparams, manifests, labels, head, trained, started):
+        test = trained.test
+        recorded.update(zip(test.utterances, test.log_probabilities))
+        return finish(run, hparams, manifests, labels, head, trained, started)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "finish", record)
+        train.main(arguments)
+    return recorded
 
 
 @pytest.fixture(scope="session")
 def trained(command, tmp_path_factory):
-    """Return two folds and what the training code says of their tests.
+    """Return two folds and their log-probabilities of the test utterances.
 
     folders : fold -> output folder; log_probabilities : fold -> utterance ->
     tensor [classes].
     """
-    import types
-
-    import train
-    from modules.training.brain import EmotionBrain
-
     root = tmp_path_factory.mktemp("trained")
     folders, log_probabilities = {}, {}
-    predict = EmotionBrain.predict
     for fold in (1, 2):
-        # The test session is predicted last.
-        def spy(brain, *args, fold=fold, **kwargs):
-            predictions = predict(brain, *args, **kwargs)
-            log_probabilities[fold] = dict(zip(predictions[0], predictions[2]))
-            return predictions
-
         folders[fold] = root / f"fold_{fold}" / "seed_1986"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(EmotionBrain, "predict", spy)
-            train.main(
-                command(
-                    folders[fold],
-                    test_fold=fold,
-                    cache_format="float32",
-                    number_of_epochs=2,
-                )
+        log_probabilities[fold] = train_and_record(
+            command(
+                folders[fold],
+                test_fold=fold,
+                cache_format="float32",
+                number_of_epochs=2,
             )
+        )
     return types.SimpleNamespace(
         folders=folders, log_probabilities=log_probabilities
     )
@@ -193,14 +248,16 @@ def exported(trained, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recordings(trained):
-    """Return utterance -> path of the first fold's test."""
-    folder = trained.folders[1]
-    entries = json.loads((folder / "manifests/test.json").read_text())
-    settings = json.loads((folder / "settings.json").read_text())
-    return {
-        utterance: entry["wav"].replace("{data_root}", settings["data_folder"])
-        for utterance, entry in entries.items()
-    }
+    """Return utterance -> path of the first fold's test utterances."""
+    return recordings_of(trained.folders[1])
+
+
+def recordings_of(folder):
+    """Return utterance -> path of the test utterances of a run."""
+    from modules.training.run import Run
+
+    test = Run(folder).manifest("test")
+    return {utterance: entry["wav"] for utterance, entry in test.items()}
 
 
 @pytest.fixture(scope="session")
@@ -212,14 +269,14 @@ def table_command(command, tmp_path_factory):
         path = root / f"{len(list(root.iterdir()))}.yaml"
         experiment = {
             "title": "Tones & noise",
-            "hparams": "hparams/corr_own_corpus.yaml",
+            "hparams": "hparams/corr_wavlm.yaml",
             "settings": {"number_of_epochs": number_of_epochs},
             "systems": [
                 {"name": "s 0", "label_smoothing": 0.0},
                 {"name": "s 0.1", "label_smoothing": 0.1},
+                {"name": "baseline", "hparams": "hparams/baseline.yaml"},
             ],
             "seeds": [1, 2],
-            "floor": True,
             "published": {
                 "source": "nobody",
                 "metric": "WA",

@@ -1,4 +1,4 @@
-"""What tests of exported models share."""
+"""Exported models in tests: loading, snapshots of a folder, a waveform."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ CPU = {"device": "cpu"}
 
 
 def load_foreign(folder, **kwargs):
-    """Load a model's folder as a user without this repository does."""
+    """Load a model's folder as without this repository."""
     return foreign_class(
         source=str(folder),
         pymodule_file="custom_interface.py",
@@ -29,7 +29,7 @@ def snapshot(folder):
 
 
 def spoken(seconds=2.0, rate=16000, seed=0):
-    """Return something with energy up to 3 kHz, [samples]."""
+    """Return a sum of tones up to 3 kHz, modulated at 3 Hz; [samples]."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     wave = sum(

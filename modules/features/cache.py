@@ -252,7 +252,7 @@ class FeatureCache:
         return frames * per_frame
 
     def _check_room(self, entries):
-        """Say how much disk the features take; refuse if it is not there."""
+        """Log how much disk the features take; refuse if it is not free."""
         needed = self._bytes(entries)
         free = shutil.disk_usage(self.folder).free
         sizes = f"{needed / 1e9:.2f} GB of features, {free / 1e9:.1f} GB free"
@@ -286,7 +286,7 @@ def _rank():
 
 
 def _agreed(value):
-    """Return what the first process says: all must do the same."""
+    """Return the value of the first process: all must do the same."""
     if _processes() == 1:
         return value
     values = [value]

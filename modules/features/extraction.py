@@ -214,7 +214,7 @@ class _ShardWriter:
             self.flush()
             self.wait()
         except BadInput:
-            if kind is None:  # the first error is the one to tell
+            if kind is None:  # the first error is the one to report
                 raise
         finally:
             self.thread.shutdown()

@@ -45,9 +45,9 @@ class StoredUtterances(Dataset):
     entries : dict
         Manifest entries by utterance.
     cache : modules.features.cache.FeatureCache
-        Holds every recording.
+        Contains every recording.
     label_encoder : speechbrain.dataio.encoder.CategoricalEncoder
-        Knows all labels.
+        Encodes all labels.
     """
 
     def __init__(self, entries, cache, label_encoder):

@@ -41,14 +41,14 @@ class WaveformBatch:
 
 
 class WaveformUtterances(Dataset):
-    """The utterances of a split, read when they are asked for.
+    """The utterances of a split, read for each batch.
 
     Arguments
     ---------
     entries : dict
         Manifest entries by utterance.
     label_encoder : speechbrain.dataio.encoder.CategoricalEncoder
-        Knows all labels.
+        Encodes all labels.
     """
 
     def __init__(self, entries, label_encoder):

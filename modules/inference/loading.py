@@ -1,19 +1,26 @@
 """Loading an exported model without executing anything of its folder."""
 
+import os
 import pathlib
+import re
+import stat
 
 import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from speechbrain.dataio.encoder import CategoricalEncoder
 
 from modules.errors import BadInput
+from modules.files import find_folder, read_text, read_weights_index
 from modules.inference.speechbrain_interface import (
     ENCODER_FOLDER,
     LABELS,
     WEIGHTS,
     EmotionModel,
 )
+from modules.labels import read_labels
+from modules.models.encoder_files import looks_like_path
+from modules.models.head_check import check_shapes, check_values, try_head
+from modules.models.whisper_window import FIT
 
 MODEL_KEYS = (
     "encoder_hub",
@@ -24,10 +31,25 @@ MODEL_KEYS = (
     "head",
     "sizes",
 )
+HYPERPARAMS = "hyperparams.yaml"
+
+# export.py writes 3 KB of hyperparameters and a line per label.
+_MOST_HYPERPARAMS = 2**17
+_MOST_NAME = 200
+_ENCODER_FILE = re.compile(
+    r"config\.json|preprocessor_config\.json"
+    r"|model[\w.-]*\.(safetensors|safetensors\.index\.json)"
+)
 
 
 class _PlainLoader(yaml.SafeLoader):
     """Reads the plain values of a HyperPyYAML file and runs nothing."""
+
+    def compose_node(self, parent, index):
+        """Refuse references to other nodes: a few lines of them are a bomb."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it contains an alias")
+        return super().compose_node(parent, index)
 
 
 _PlainLoader.add_multi_constructor("!", lambda loader, suffix, node: None)
@@ -35,15 +57,20 @@ _PlainLoader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 def locate_model(source):
     """Return the local folder of a model, downloading it if need be."""
-    folder = pathlib.Path(source).expanduser()
-    if folder.is_dir():
+    folder = find_folder(source)
+    if folder is not None:
         return folder
+    if looks_like_path(str(source)):
+        raise BadInput(
+            f"model '{source}' is neither a folder here nor a name on the Hub: "
+            "give a folder that export.py wrote, or a name such as user/model"
+        )
     try:
         return pathlib.Path(
             snapshot_download(
                 source,
                 allow_patterns=[
-                    "hyperparams.yaml",
+                    HYPERPARAMS,
                     WEIGHTS,
                     LABELS,
                     f"{ENCODER_FOLDER}/*.json",
@@ -79,33 +106,137 @@ def load_model(source, device="cpu"):
     Raises
     ------
     BadInput
-        If something is missing in the folder.
+        If something is missing in the folder, is damaged, or would run code
+        or take more memory than the weights in it.
     """
     folder = locate_model(source)
+    _check_folder(folder)
+    values = _read_values(folder)
+    source = folder / HYPERPARAMS
+    head, sizes = values["head"], values["sizes"]
+    check_values(source, head, sizes, values["members"])
+    labels = read_labels(folder / LABELS, sizes["num_classes"])
+    weights = folder / WEIGHTS
     try:
-        text = (folder / "hyperparams.yaml").read_text(encoding="utf-8")
-        values = yaml.load(text, Loader=_PlainLoader)
-        model = EmotionModel(**{key: values[key] for key in MODEL_KEYS})
-        encoder = CategoricalEncoder()
-        encoder.load(folder / LABELS)
-        labels = [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
-    except BadInput:
-        raise
+        shapes = read_weights_index(weights)
+    except (OSError, ValueError) as problem:
+        raise BadInput(
+            f"{weights} is missing or damaged ({_first(problem)}): export the "
+            "model again"
+        ) from problem
+    check_shapes(source, weights, head, sizes, shapes, values["members"])
+    model = EmotionModel(**values)
+    model.load(lambda name: folder / name)
+    for member in model.heads:
+        try_head(source, member, sizes)
+    return model.to(device), labels
+
+
+def _check_folder(folder):
+    """Refuse files of a model that lie outside of its folder or are none."""
+    root = folder.resolve()
+    # The Hub's cache links to ../../blobs.
+    inside = [root, root.parent.parent / "blobs"]
+    if root.parent.name != "snapshots":
+        inside = [root]
+    encoder = folder / ENCODER_FOLDER
+    paths = [folder / name for name in (HYPERPARAMS, WEIGHTS, LABELS)]
+    if encoder.is_dir():
+        paths += [encoder, *encoder.iterdir()]
+    for path in paths:
+        try:
+            place, mode = path.resolve(strict=True), path.stat().st_mode
+        except (OSError, RuntimeError) as problem:
+            raise BadInput(
+                f"{folder} is not a model that export.py wrote ({path.name} "
+                "is missing or cannot be read): give the folder it made"
+            ) from problem
+        if not any(place.is_relative_to(parent) for parent in inside):
+            raise BadInput(
+                f"{path} is a link out of the model's folder: copy the file "
+                "itself there if you trust it"
+            )
+        if not stat.S_ISREG(mode) and path != encoder:
+            raise BadInput(
+                f"{path} is not a regular file: export the model again"
+            )
+
+
+def _read_values(folder):
+    """Return the plain values of hyperparams.yaml that make a model."""
+    path = folder / HYPERPARAMS
+    try:
+        values = yaml.load(
+            read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
+        )
+        values = {key: values[key] for key in MODEL_KEYS}
     except (
         OSError,
         ValueError,
-        SyntaxError,
         KeyError,
         TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
         yaml.YAMLError,
     ) as problem:
         raise BadInput(
-            f"{folder} is not a model that export.py wrote "
-            f"({type(problem).__name__} in hyperparams.yaml or {LABELS}): "
-            "give the folder it made"
+            f"{folder} is not a model that export.py wrote ({HYPERPARAMS}: "
+            f"{_first(problem)}): give the folder it made"
         ) from problem
-    for name in values["encoder_files"]:
-        if pathlib.PurePath(name).name != name:
-            raise BadInput(f"{folder} names a file outside of it: {name}")
-    model.load(lambda name: folder / name)
-    return model.to(device), labels
+    hub, revision = values["encoder_hub"], values["encoder_revision"]
+    if not _is_name(hub) or not (revision is None or _is_name(revision)):
+        raise BadInput(
+            f"{path} names no encoder (encoder_hub {hub!r:.60}): export the "
+            "model again"
+        )
+    window = values["whisper_window"]
+    if not (window is None or window == FIT or type(window) is int):
+        raise BadInput(
+            f"{path} has whisper_window {window!r:.60}: export the model again"
+        )
+    _check_encoder_files(folder, values["encoder_files"])
+    return values
+
+
+def _is_name(value):
+    return isinstance(value, str) and 0 < len(value) <= _MOST_NAME
+
+
+def _check_encoder_files(folder, names):
+    """Refuse names that are no files of an encoder in the model's folder."""
+    if not isinstance(names, list) or len(names) > 1000:
+        raise BadInput(
+            f"{folder / HYPERPARAMS} has no list of encoder_files: export the "
+            "model again"
+        )
+    for name in names:
+        if not isinstance(name, str) or pathlib.PurePath(name).name != name:
+            raise BadInput(
+                f"{folder} names a file outside of it ({name!r:.60}): do not "
+                "use this model"
+            )
+        if not _ENCODER_FILE.fullmatch(name):
+            raise BadInput(
+                f"{folder} names a file that is no part of an encoder "
+                f"({name!r:.60}): do not use this model"
+            )
+        if not (folder / ENCODER_FOLDER / name).is_file():
+            raise BadInput(
+                f"{folder} has no {ENCODER_FOLDER}/{name}: copy the whole "
+                "folder"
+            )
+    if not names:
+        return
+    for entry in sorted(os.listdir(folder / ENCODER_FOLDER)):
+        if entry.endswith(".bin"):
+            raise BadInput(
+                f"{folder / ENCODER_FOLDER / entry} is a pickle, which "
+                "export.py never writes: delete it"
+            )
+
+
+def _first(problem):
+    """Return the class and the first line of an error."""
+    text = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {text:.120}" if text else repr(problem)

@@ -17,8 +17,8 @@ from modules.inference.speechbrain_interface import (
     LABELS,
     WEIGHTS,
 )
-from modules.models.graph import classes
-from modules.models.upstream import UpstreamPair, open_upstream
+from modules.models.graph import classes, is_own_class
+from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
 # What EncoderClassifier and foreign_class build. predict.py reads the plain
@@ -43,10 +43,6 @@ pretrainer: !new:custom_interface.ModelFolder
     label_encoder: !ref <label_encoder>
 """
 
-# SpeechBrain's from_hparams fetches custom.py and adds its folder to the import
-# path, so that custom_interface.py beside it is found.
-CUSTOM = '"""Makes custom_interface.py importable; see hyperparams.yaml."""\n'
-
 
 def hyperparams(run, members, encoder_revision, encoder_files):
     """Return the text of hyperparams.yaml."""
@@ -67,6 +63,11 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         values=yaml.safe_dump(values, sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def _encoder_classes(encoder_hub):
+    """Return the encoder's class, if it is a class of this recipe."""
+    return [name for name in upstream_names(encoder_hub) if is_own_class(name)]
 
 
 def _public_name(encoder_hub):
@@ -181,7 +182,7 @@ def build(runs, include_encoder, licence, language, name):
     is_pair = isinstance(upstream, UpstreamPair)
     if is_pair and (include_encoder or upstream.is_local):
         raise BadInput(
-            f"a model's folder cannot hold two encoders ({encoder_hub}): "
+            f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
             "names on the Hub"
         )
@@ -220,9 +221,8 @@ def build(runs, include_encoder, licence, language, name):
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom.py": CUSTOM.encode(),
         "custom_interface.py": self_contained_source(
-            classes(first.graph["head"])
+            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
         ).encode(),
     }
     if example is not None:

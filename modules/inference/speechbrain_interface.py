@@ -6,10 +6,13 @@ writes this file with the source of those modules into the folder, so that the
 model works without this repository.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
+import re
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,11 +25,13 @@ from torch import nn
 from modules.audio import read_length, read_speech
 from modules.errors import BadInput
 from modules.models.graph import build
-from modules.models.upstream import make_encoder
+from modules.models.upstream import open_upstream
 
 WEIGHTS = "head.safetensors"
 LABELS = "label_encoder.txt"
 ENCODER_FOLDER = "encoder"
+
+_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*/[^/]+", re.ASCII)
 
 # Longer recordings are cut into windows of equal length, because the memory
 # of an encoder grows with the square of the length. No utterance of the
@@ -75,6 +80,7 @@ class EmotionModel(nn.Module):
         self.encoder_revision = encoder_revision
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
+        self.sizes = dict(sizes)
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -95,20 +101,35 @@ class EmotionModel(nn.Module):
         """
         weights = find(WEIGHTS)
         try:
-            self.heads.load_state_dict(load_file(weights))
+            tensors = load_file(weights)
+            self.heads.load_state_dict(tensors)
         except (OSError, RuntimeError, SafetensorError) as problem:
             raise BadInput(
                 f"{weights} does not contain the heads that hyperparams.yaml "
                 "describes: export the model again"
             ) from problem
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise BadInput(
+                f"{weights} contains values that are not finite: export the "
+                "model again"
+            )
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
-        self.encoder = make_encoder(
+        upstream = open_upstream(
             pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
             None if paths else self.encoder_revision,
-            whisper_window=self.whisper_window,
+            self.whisper_window,
         )
+        for key in ("num_hidden_states", "hidden_size"):
+            found = np.ravel(getattr(upstream, key)).tolist()
+            needed = np.ravel(self.sizes[key]).tolist()
+            if found != needed:
+                raise BadInput(
+                    f"the encoder {self.encoder_hub} has {key} {found} and the "
+                    f"head needs {needed}: export the model again"
+                )
+        self.encoder = upstream.make()
         self.requires_grad_(False)
         self.eval()
 
@@ -134,13 +155,25 @@ class EmotionModel(nn.Module):
         )
 
     def classify(self, embeddings):
-        """Return the log of the mean probabilities, [batch, classes]."""
+        """Return the log of the mean probabilities, [batch, classes].
+
+        Raises
+        ------
+        BadInput
+            If they are not finite.
+        """
         parts = embeddings.chunk(len(self.heads), dim=1)
         members = [head.classify(part) for head, part in zip(self.heads, parts)]
-        if len(members) == 1:
-            return members[0]
-        total = torch.logsumexp(torch.stack(members), dim=0)
-        return torch.log_softmax(total, dim=1)
+        scores = members[0]
+        if len(members) > 1:
+            total = torch.logsumexp(torch.stack(members), dim=0)
+            scores = torch.log_softmax(total, dim=1)
+        if not scores.isfinite().all():
+            raise BadInput(
+                "the model's probabilities for a recording are not finite: "
+                "give a recording of ordinary loudness, or another model"
+            )
+        return scores
 
     def forward(self, wavs, lengths=None):
         """Return log-probabilities [batch, classes]; see `embed`."""
@@ -283,6 +316,31 @@ def split_evenly(samples, rate, longest=LONGEST_SECONDS):
     return list(zip(edges[:-1], edges[1:]))
 
 
+@contextlib.contextmanager
+def _elsewhere(path):
+    """Fetch a URL or a file on the Hub by SpeechBrain; refuse other paths.
+
+    Raises
+    ------
+    BadInput
+        If it is neither, or cannot be fetched.
+    """
+    text = os.fspath(path)
+    on_hub = _ON_HUB.fullmatch(text) and not os.path.isdir(text.split("/")[0])
+    if not on_hub and not text.startswith(("http://", "https://")):
+        raise BadInput(
+            f"{path} does not exist: give an audio file, a URL, or a file on "
+            "the Hub such as user/repository/file.wav"
+        )
+    try:
+        yield
+    except OSError as problem:
+        raise BadInput(
+            f"{path} is neither a file here nor to be had from the network "
+            f"({type(problem).__name__}): check the name or the network"
+        ) from problem
+
+
 class EmotionClassifier(EncoderClassifier):
     """SpeechBrain's `EncoderClassifier` for recordings of any length.
 
@@ -295,14 +353,16 @@ class EmotionClassifier(EncoderClassifier):
     def load_audio(self, path, savedir=None):
         """Read a local file, a URL or a file on the Hub; [samples]."""
         if not os.path.exists(path):
-            return super().load_audio(path, savedir)
+            with _elsewhere(path):
+                return super().load_audio(path, savedir)
         return read_speech(path).to(self.device)
 
     def classify_file(self, path, **kwargs):
         """Classify a recording of any length; see `EncoderClassifier`."""
         path = os.fspath(path)
         if not os.path.exists(path):
-            return super().classify_file(path, **kwargs)
+            with _elsewhere(path):
+                return super().classify_file(path, **kwargs)
         windows = split_evenly(*read_length(path))
         if len(windows) == 1:
             return self.classify_batch(read_speech(path)[None])

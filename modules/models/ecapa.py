@@ -1,4 +1,4 @@
-"""ECAPA-TDNN as a pooling: SpeechBrain's, blind to padding.
+"""SpeechBrain's ECAPA-TDNN as a pooling that padding does not change.
 
 SpeechBrain's convolutions reflect a batch at the end of its longest
 utterance, so that the others' last frames see their padding, and its batch

@@ -5,29 +5,18 @@ an utterance's hidden states depend on nothing but the utterance: the encoder
 stays in evaluation mode, and neither padding nor batch mates reach a result.
 """
 
-import contextlib
-import hashlib
-import json
-import logging
-import pathlib
 import warnings
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from safetensors import safe_open
-from speechbrain.integrations.huggingface.hubert import HuBERT
-from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
-from speechbrain.integrations.huggingface.wavlm import WavLM
-from speechbrain.integrations.huggingface.whisper import Whisper
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
-from transformers import AutoConfig
-from transformers.utils import logging as transformers_logging
 
 from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
+from modules.models.encoder_config import encoder_shape
+from modules.models.encoder_files import locate_encoder
+from modules.models.encoder_loading import load_wrapper, read_config
 from modules.models.whisper_window import (
     FRAME,
     check_window,
@@ -45,101 +34,9 @@ PRECISIONS = {
 # transformers gives WavLM's attention a mask of each kind, which is right.
 warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
 
-# Goes into the digest of an encoder: raise it when the code below changes
-# what comes out for the same weights.
-FEATURES_VERSION = 1
-
 # Known to ignore masked padding to the last bit of rounding, provided that
 # their convolutions are normalised frame by frame. Others are never padded.
 _MASKING_FAMILIES = {"wavlm", "hubert", "wav2vec2"}
-
-_WEIGHTS = ("*.safetensors", "*.bin")
-
-
-def locate_encoder(encoder_hub, revision=None):
-    """Return the local folder of an encoder, downloading it if need be.
-
-    Arguments
-    ---------
-    encoder_hub : str
-        A local folder in HuggingFace format, or a name on the Hub.
-    revision : str
-        Branch, tag or commit on the Hub; its main branch by default.
-
-    Returns
-    -------
-    folder : pathlib.Path
-        Holds config.json, preprocessor_config.json and the weights.
-
-    Raises
-    ------
-    BadInput
-        If there is no such folder and the Hub cannot deliver it, or if a file
-        is missing in it.
-    """
-    folder = pathlib.Path(encoder_hub).expanduser()
-    if not folder.is_dir():
-        folder = _download(encoder_hub, revision)
-    for needed in (("config.json",), ("preprocessor_config.json",), _WEIGHTS):
-        if not any(any(folder.glob(pattern)) for pattern in needed):
-            raise BadInput(
-                f"encoder folder {folder} holds no {' or '.join(needed)}: "
-                "encoder_hub must name a complete model in HuggingFace format"
-            )
-    return folder
-
-
-def _download(encoder_hub, revision):
-    """Fetch config and weights; safetensors where the Hub has them."""
-    small = ["config.json", "preprocessor_config.json"]
-    # Not "*.safetensors": some repositories keep other precisions beside.
-    safe = ["model.safetensors", "model-*.safetensors", "*.index.json"]
-    try:
-        folder = pathlib.Path(
-            snapshot_download(
-                encoder_hub, revision=revision, allow_patterns=small + safe
-            )
-        )
-        if not any(folder.glob("*.safetensors")):
-            snapshot_download(
-                encoder_hub,
-                revision=revision,
-                allow_patterns=["pytorch_model*.bin", "*.index.json"],
-            )
-        return folder
-    except (LocalEntryNotFoundError, HFValidationError, OSError) as problem:
-        raise BadInput(
-            f"encoder '{encoder_hub}' is neither a folder here nor to be had "
-            "from the HuggingFace Hub: check the name, or the network, or "
-            f"give a local folder with --encoder_hub ({type(problem).__name__})"
-        ) from problem
-
-
-def read_config(folder):
-    """Return the HuggingFace configuration in a folder.
-
-    Raises
-    ------
-    BadInput
-        If it cannot be read.
-    """
-    try:
-        return AutoConfig.from_pretrained(folder)
-    except (ValueError, KeyError, OSError) as problem:
-        raise BadInput(
-            f"{folder}/config.json does not describe a model that "
-            f"transformers can load: {problem}"
-        ) from problem
-
-
-def encoder_shape(config):
-    """Return (num_hidden_states, hidden_size) of an encoder.
-
-    Layers count the input of the first transformer layer too.
-    """
-    if config.model_type == "whisper":
-        return config.encoder_layers + 1, config.d_model
-    return config.num_hidden_layers + 1, config.hidden_size
 
 
 def count_frames(config, samples):
@@ -164,84 +61,6 @@ def count_frames(config, samples):
     return max(samples, 0)
 
 
-def encoder_digest(folder, precision="fp32", window=None):
-    """Identify everything that decides what an encoder returns.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        See `locate_encoder`.
-    precision : str
-        A key of `PRECISIONS`.
-    window : int or str
-        Of Whisper, see `modules.models.whisper_window`; None for others.
-
-    Returns
-    -------
-    digest : str
-        SHA-256 over configuration, input normalisation, weights, precision,
-        window and the version of this file's arithmetic.
-    """
-    what = f"{FEATURES_VERSION} {precision}"
-    if window is not None:
-        what += f" window {window}"
-    digest = hashlib.sha256(what.encode())
-    for name in ("config.json", "preprocessor_config.json"):
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-        digest.update(json.dumps(content, sort_keys=True).encode())
-    for pattern in _WEIGHTS:
-        for path in sorted(folder.glob(pattern)):
-            digest.update(_file_digest(path))
-    return digest.hexdigest()
-
-
-def _file_digest(path):
-    """Return the SHA-256 of a file; hashlib.file_digest needs Python 3.11."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.digest()
-
-
-def _lacks_decoder(folder):
-    """Tell a Whisper whose encoder alone was fine-tuned and kept."""
-    path = pathlib.Path(folder) / "model.safetensors"
-    if not path.exists():
-        return False
-    with safe_open(path, framework="pt") as weights:
-        return all(name.startswith("encoder.") for name in weights.keys())
-
-
-@contextlib.contextmanager
-def _quiet_loading(all_of_it=False):
-    """Hide a progress bar of one second and that frozen means frozen.
-
-    Arguments
-    ---------
-    all_of_it : bool
-        Hide also what transformers says of weights that are not there.
-    """
-    verbosity = transformers_logging.get_verbosity()
-    if all_of_it:
-        transformers_logging.set_verbosity_error()
-    loggers = [
-        logging.getLogger(f"speechbrain.integrations.huggingface.{name}")
-        for name in ("huggingface", "whisper")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        transformers_logging.enable_progress_bar()
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
-
-
 def _fix_weight_norm(module):
     """Compute normalised weights once: frozen, they do not change.
 
@@ -255,6 +74,10 @@ def _fix_weight_norm(module):
             part.requires_grad_(False)
             # For checkpoints of old; a closure, which cannot be pickled.
             part._load_state_dict_pre_hooks.clear()
+
+
+# Samples of the noise that an encoder is tried with.
+_TRIED = 1600
 
 
 class FrozenEncoder(nn.Module):
@@ -301,28 +124,13 @@ class FrozenEncoder(nn.Module):
             )
         self.dtype = PRECISIONS[precision]
         self.folder = locate_encoder(encoder_hub, revision)
-        folder = str(self.folder)
-        config = read_config(folder)
+        config = read_config(self.folder)
         self.is_whisper = config.model_type == "whisper"
         self.whisper_window = None
         if self.is_whisper:
             check_window(whisper_window, config.max_source_positions)
             self.whisper_window = whisper_window
-        # Its decoder would be thrown away anyhow.
-        with _quiet_loading(self.is_whisper and _lacks_decoder(folder)):
-            if self.is_whisper:
-                wrapper = Whisper(
-                    folder,
-                    folder,
-                    encoder_only=True,
-                    freeze=True,
-                    output_all_hiddens=True,
-                )
-            else:
-                families = {"wavlm": WavLM, "hubert": HuBERT}
-                wrapper = families.get(config.model_type, Wav2Vec2)(
-                    folder, folder, freeze=True, output_all_hiddens=True
-                )
+        wrapper = load_wrapper(self.folder, config.model_type)
         # Weights may be stored in half precision.
         self.wrapper = wrapper.float()
         self._freeze()
@@ -483,3 +291,30 @@ class FrozenEncoder(nn.Module):
             ],
             dim=1,
         ).float()
+
+
+def try_encoder(encoder):
+    """Encode a tenth of a second of noise; refuse an encoder that cannot.
+
+    Whisper, which would compute 30 s, is left out.
+
+    Raises
+    ------
+    BadInput
+        If a setting of its configuration fails or gives values that are not
+        finite.
+    """
+    if encoder.is_whisper:
+        return
+    noise = torch.randn(1, _TRIED, generator=torch.Generator().manual_seed(0))
+    try:
+        states, _ = encoder(noise)
+        finite = bool(torch.isfinite(states).all())
+        reason = "its hidden states are not finite"
+    except Exception as problem:  # of any class, for settings of any kind
+        finite, reason = False, f"{type(problem).__name__}: {problem}"
+    if not finite:
+        raise BadInput(
+            f"the encoder in {encoder.folder} cannot encode "
+            f"({' '.join(reason.split()):.120}): download it again"
+        )

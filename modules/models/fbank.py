@@ -26,7 +26,7 @@ class FbankEncoder(nn.Module):
 
     The mean over time of each channel of an utterance is taken off. Every
     utterance is transformed alone: the floor of the decibels is relative to
-    its own loudest point, and its last frame does not see its padding.
+    its own maximum, and its last frame does not include padding.
 
     Example
     -------

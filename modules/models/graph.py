@@ -20,8 +20,14 @@ from modules.errors import BadInput
 # that lie in the same file, so that nothing of this recipe is imported there.
 PACKAGED = {}
 
-_OWN = re.compile(r"(modules\.models|recipes)(\.\w+)+")
+# Encoders are no part of a head: making one would fetch what it names.
+_OWN = re.compile(
+    r"(modules\.models\.(?!encoder|trainable_encoder|upstream)"
+    r"|recipes\.)(\w+\.)*\w+"
+)
+_MOST_PATH = 200
 _TORCH = ("torch.nn.Linear", "torch.nn.modules.linear.Linear")
+_PARTS = (torch.nn.Module, torch.optim.Optimizer)
 _PLAIN = str | int | float | bool | None
 
 
@@ -31,7 +37,8 @@ def describe(part: Any) -> Any:
     Arguments
     ---------
     part : functools.partial, type, list, dict or plain value
-        From a hyperparameter file.
+        From a hyperparameter file; or an object whose ``description()``
+        returns what this function would.
 
     Returns
     -------
@@ -66,6 +73,8 @@ def describe(part: Any) -> Any:
         return {key: describe(value) for key, value in part.items()}
     if isinstance(part, _PLAIN):
         return part
+    if hasattr(part, "description"):
+        return part.description()
     raise BadInput(
         f"{type(part).__name__} is neither a part of a model nor a plain "
         "value: give it to the model by !name: and plain arguments"
@@ -105,6 +114,18 @@ def build(description: Any) -> Any:
     return functools.partial(find_class(description["class"]), **arguments)
 
 
+def is_own_class(path: Any) -> bool:
+    """Return whether a text is the path of a class of this recipe.
+
+    Example
+    -------
+    >>> is_own_class("modules.models.fbank.FbankEncoder")
+    True
+    """
+    short = isinstance(path, str) and len(path) <= _MOST_PATH
+    return short and _OWN.fullmatch(path) is not None
+
+
 def find_class(path: str) -> type:
     """Return the class of a path such as ``torch.nn.Linear``.
 
@@ -113,13 +134,12 @@ def find_class(path: str) -> type:
     BadInput
         If it is not a module of this recipe or one of PyTorch's that it uses.
     """
-    if path in PACKAGED:
+    if isinstance(path, str) and path in PACKAGED:
         return PACKAGED[path]
-    own = isinstance(path, str) and _OWN.fullmatch(path)
-    if not own and path not in _TORCH:
+    if not is_own_class(path) and path not in _TORCH:
         raise BadInput(
-            f"{path} is not a part of this recipe: a model names classes of "
-            "modules.models or recipes"
+            f"{path!r:.80} is not a part of this recipe: a model names classes "
+            "of modules.models or recipes"
         )
     module, _, name = path.rpartition(".")
     try:
@@ -129,8 +149,10 @@ def find_class(path: str) -> type:
             f"{path} does not exist here: the model was made by another "
             "version of this recipe"
         ) from problem
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise BadInput(f"{path} is not a torch.nn.Module")
+    if not (isinstance(found, type) and issubclass(found, _PARTS)):
+        raise BadInput(
+            f"{path} is not a torch.nn.Module: a model names classes of modules"
+        )
     return found
 
 

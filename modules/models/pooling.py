@@ -181,9 +181,11 @@ class CorrelationPooling(Pooling):
 
     @property
     def output_size(self) -> int:
+        """Number of pairs of channels."""
         return self.input_size * (self.input_size - 1) // 2
 
     def pool(self, features, mask):
+        """Correlate under uniform weights; see `Pooling.pool`."""
         return correlations(features, _uniform_weights(mask))
 
 
@@ -234,8 +236,10 @@ class AttentiveCorrelationPooling(CorrelationPooling):
             return self._attend(*_without_padding(features, lengths))
 
     def _attend(self, features, mask):
+        """Return the weight of each frame under a mask, [batch, frames]."""
         scores = torch.logsumexp(self.score(features), dim=2)
         return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
 
     def pool(self, features, mask):
+        """Correlate under learned weights; see `Pooling.pool`."""
         return correlations(features, self._attend(features, mask))

@@ -1,6 +1,6 @@
 """An encoder that is trained with the head: fine-tuning.
 
-What `modules.models.encoder.FrozenEncoder` says of padding and batch mates holds
+The statements of `modules.models.encoder.FrozenEncoder` on padding and batch mates hold
 here in evaluation. In training dropout, LayerDrop and SpecAugment are alive;
 all of them draw from torch's generator, so that a seed decides everything.
 """
@@ -135,7 +135,7 @@ class TrainableEncoder(FrozenEncoder):
         self.wrapper._n_samples = seconds * SAMPLE_RATE
 
     def _freeze(self):
-        """Freeze nothing: what is frozen is said above."""
+        """Freeze nothing here; the constructor freezes the convolutions."""
 
     def train(self, mode=True):
         """Change the mode, as any module does."""

@@ -127,8 +127,8 @@ def encode_window(encoder: nn.Module, mels: torch.Tensor) -> torch.Tensor:
 def log_mel(wrapper, waveform: torch.Tensor, size: int) -> torch.Tensor:
     """Return the log-mel spectrogram of one window, [1, bands, frames].
 
-    The floor is relative to the loudest point of what is passed in, therefore
-    one window at a time. Padding beyond the window keeps its last frames
+    The floor is relative to the maximum of the spectrogram, therefore one window
+    at a time. Padding beyond the window keeps its last frames
     those of the spectrogram of 30 s.
 
     Arguments

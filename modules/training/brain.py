@@ -3,6 +3,7 @@
 import speechbrain as sb
 import torch
 
+from modules.errors import BadInput
 from modules.features.stored_utterances import as_is
 from modules.files import read_json, write_json
 from modules.training.checkpoints import (
@@ -83,8 +84,7 @@ class EmotionBrain(sb.Brain):
         if not sb.utils.distributed.if_main_process():
             return
         path = self.hparams.run.folder / CURVE
-        curve = read_json(path) if path.exists() else []
-        curve = [point for point in curve if point["epoch"] < epoch]
+        curve = [p for p in read_curve(path) if p["epoch"] < epoch]
         point = {
             "epoch": epoch,
             "train_loss": self.train_loss,
@@ -117,3 +117,23 @@ class EmotionBrain(sb.Brain):
         loader = {"batch_size": batch_size, "collate_fn": as_is}
         self.evaluate(dataset, test_loader_kwargs=loader)
         return self.predictions()
+
+
+def read_curve(path) -> list[dict]:
+    """Return the epochs in learning_curve.json; none if there is no file.
+
+    Raises
+    ------
+    BadInput
+        If it is damaged.
+    """
+    try:
+        curve = read_json(path) if path.exists() else []
+        for point in curve:
+            for key in ("epoch", "train_loss", "dev_loss", "dev_WA"):
+                float(point[key])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise BadInput(
+            f"{path} is damaged: delete it and run the same command again"
+        ) from problem
+    return curve

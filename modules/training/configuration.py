@@ -28,7 +28,18 @@ class _Tag(str):
     """The value of a scalar with a HyperPyYAML tag, such as a reference."""
 
 
-class _TagLoader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-5 as a number, as HyperPyYAML does and YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+class _TagLoader(_Loader):
     """Reads a HyperPyYAML file without executing what it names."""
 
 
@@ -258,7 +269,7 @@ def _scalar(text, key):
 def _read_part(key, text):
     """Read ``{class: ..., argument: value}``."""
     try:
-        part = yaml.safe_load(text)
+        part = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as problem:
         raise BadInput(
             f"--{key} is not a mapping in YAML: give a name, or "

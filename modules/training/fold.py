@@ -52,18 +52,26 @@ class Trained:
     chosen: dict[str, Any]
 
 
-def begin(run: Run, hparams: dict, run_opts) -> None:
-    """Record the settings of a run, or compare them with the recorded ones.
+def _settings(hparams: dict, run_opts) -> dict:
+    """Return the settings that distinguish one run from another."""
+    options = {key: run_opts[key] for key in ("precision", "debug")}
+    return plain_values(hparams) | options
+
+
+def check(run: Run, hparams: dict, run_opts) -> None:
+    """Compare the settings of a run with those that its folder records.
 
     Raises
     ------
     BadInput
         If the folder belongs to a run of other settings.
     """
-    now = plain_values(hparams)
-    now |= {key: run_opts[key] for key in ("precision", "debug")}
-    run.check_same("settings.json", now)
-    run.record("settings.json", now)
+    run.check_same("settings.json", _settings(hparams, run_opts))
+
+
+def begin(run: Run, hparams: dict, run_opts) -> None:
+    """Record the settings of a run; make its folders."""
+    run.record("settings.json", _settings(hparams, run_opts))
     run.save_folder.mkdir(parents=True, exist_ok=True)
     logger.info(f"seed: {hparams['seed']}")
 

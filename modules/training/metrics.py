@@ -113,7 +113,7 @@ class Predictions:
 
 
 def format_results(results):
-    """Return a table for the terminal."""
+    """Return a table for the terminal, with a warning for a single class."""
     return "\n".join(
         [
             format_confusion(
@@ -123,8 +123,25 @@ def format_results(results):
             f"macro-F1 {results['macro_f1']:.1%}   "
             f"({results['n_test']} test utterances, fold "
             f"{results['test_fold']}, seed {results['seed']})",
+            *_warnings(results),
         ]
     )
+
+
+def _warnings(results):
+    """Return what makes the metrics of a run meaningless, a line each."""
+    tested = sum(1 for row in results["confusion"] if sum(row))
+    if len(results["labels"]) == 1:
+        return [
+            f"warning: '{results['labels'][0]}' is the only class, which every "
+            "model predicts: add utterances of another emotion"
+        ]
+    if tested == 1:
+        return [
+            "warning: the test fold has utterances of one class alone: WA and "
+            "UA do not tell how well classes are told apart"
+        ]
+    return []
 
 
 def format_confusion(labels, confusion, recall):

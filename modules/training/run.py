@@ -14,16 +14,32 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process
 
-from modules.errors import BadInput
-from modules.files import read_json, whole_file, write_json
+from modules.errors import BadInput, using
+from modules.files import (
+    check_file,
+    read_json,
+    read_weights_index,
+    whole_file,
+    write_json,
+)
+from modules.labels import read_labels
 from modules.manifest import read_manifest
 from modules.models.graph import build
+from modules.models.head_check import check_shapes, check_values
+from modules.training.run_checks import wrong_results, wrong_rows
 
 LABELS = "label_encoder.txt"
 SPLITS = ("train", "dev", "test")
+_SPLIT_OF = {"predictions.csv": "test", "dev_predictions.csv": "dev"}
+# What graph.json has.
+_GRAPH = {
+    "head": {"class"},
+    "sizes": {"num_hidden_states", "hidden_size", "num_classes"},
+    "encoder": {"hub", "revision", "precision", "fine_tuned", "whisper_window"},
+    "corpus": {"restricted"},
+}
 # Keys of places: a run may go on although its files have moved.
 _PLACES = ("_folder", "_file", "_log")
 
@@ -111,7 +127,10 @@ class Run:
     def save_head(self, head) -> None:
         """Write the weights that are tested."""
         weights = {k: v.contiguous() for k, v in head.state_dict().items()}
-        with whole_file(self.folder / "head.safetensors") as partial:
+        with (
+            using(self.folder),
+            whole_file(self.folder / "head.safetensors") as partial,
+        ):
             save_file(weights, partial)
 
     # ---- when it is finished
@@ -123,8 +142,18 @@ class Run:
 
     @functools.cached_property
     def results(self) -> dict[str, Any]:
-        """What results.json contains."""
-        return self._read("results.json")
+        """What results.json contains.
+
+        Raises
+        ------
+        BadInput
+            If it is missing or damaged.
+        """
+        results = self._read("results.json")
+        problem = wrong_results(results)
+        if problem:
+            raise self._damaged("results.json", problem)
+        return results
 
     @functools.cached_property
     def graph(self) -> dict[str, Any]:
@@ -133,26 +162,45 @@ class Run:
         Raises
         ------
         BadInput
-            If the run was trained before graphs were recorded.
+            If the run is a late fusion, or was trained before graphs were
+            recorded.
         """
         if not (self.folder / "graph.json").exists():
+            if "fusion_weights" in self.results:
+                raise BadInput(
+                    f"{self.folder} is a late fusion, which has no model of "
+                    "its own: give one of the runs that it combines"
+                )
             raise BadInput(
                 f"{self.folder} has no graph.json: an earlier version of this "
                 "recipe trained it; train it again"
             )
-        return self._read("graph.json")
+        graph = self._read("graph.json")
+        for key, names in _GRAPH.items():
+            part = graph.get(key)
+            missing = (
+                [key]
+                if not isinstance(part, dict)
+                else sorted(names - set(part))
+            )
+            if missing:
+                raise self._damaged("graph.json", f"it lacks {missing[0]}")
+        check_values(self.folder / "graph.json", graph["head"], graph["sizes"])
+        return graph
 
     @property
     def encoder_digest(self) -> str:
         """Identifies the encoder that the head was trained on."""
-        return self._read("inputs.json")["encoder"]
+        digest = self._read("inputs.json").get("encoder")
+        if not isinstance(digest, str):
+            raise self._damaged("inputs.json", "it lacks encoder")
+        return digest
 
     @functools.cached_property
     def labels(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
-        encoder = CategoricalEncoder()
-        encoder.load(self.save_folder / LABELS)
-        return [encoder.ind2lab[i] for i in range(len(encoder.ind2lab))]
+        count = self.graph["sizes"]["num_classes"]
+        return read_labels(self.save_folder / LABELS, count)
 
     def weights(self) -> dict:
         """Return the weights of the head that was tested.
@@ -164,12 +212,27 @@ class Run:
         """
         path = self.folder / "head.safetensors"
         try:
-            return load_file(path)
+            shapes = read_weights_index(path)
+        except (OSError, ValueError) as problem:
+            raise self._damaged("head.safetensors", problem) from problem
+        graph = self.graph
+        check_shapes(
+            self.folder / "graph.json",
+            path,
+            graph["head"],
+            graph["sizes"],
+            shapes,
+        )
+        try:
+            weights = load_file(path)
         except (OSError, SafetensorError) as problem:
-            raise BadInput(
-                f"{path} is missing or damaged: delete {self.folder} and train "
-                "the run again"
-            ) from problem
+            raise self._damaged("head.safetensors", problem) from problem
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                raise self._damaged(
+                    "head.safetensors", f"{name} has values that are not finite"
+                )
+        return weights
 
     def make_head(self):
         """Return the head that was tested, built from the record."""
@@ -187,27 +250,43 @@ class Run:
         """Return the rows of a file of predictions."""
         path = self.folder / name
         try:
+            check_file(path)
             with open(path, encoding="utf-8", newline="") as lines:
-                return list(csv.DictReader(lines))
-        except (OSError, UnicodeDecodeError, csv.Error) as problem:
-            raise BadInput(f"{path} is missing or damaged") from problem
+                rows = list(csv.DictReader(lines, strict=True))
+        except (OSError, ValueError, csv.Error) as problem:
+            raise self._damaged(name, problem) from problem
+        problem = wrong_rows(rows, self.labels)
+        count = self.results.get(f"n_{_SPLIT_OF.get(name)}", len(rows))
+        if not problem and len(rows) != count:
+            problem = f"it has {len(rows)} rows instead of {count}"
+        if problem:
+            raise self._damaged(name, problem)
+        return rows
 
     def _read(self, name):
-        """Read a JSON file that holds a mapping."""
+        """Read a JSON file that contains a mapping."""
         path = self.folder / name
         try:
             values = read_json(path)
-        except (OSError, ValueError, RecursionError) as problem:
-            raise BadInput(
-                f"{path} is missing or damaged: give the output folder of a "
-                "finished run of train.py"
-            ) from problem
+        except (OSError, ValueError) as problem:
+            if isinstance(problem, FileNotFoundError) and not self.is_finished:
+                raise BadInput(
+                    f"{path} is missing or damaged: give the output folder of "
+                    "a finished run of train.py"
+                ) from problem
+            raise self._damaged(name, problem) from problem
         if not isinstance(values, dict):
-            raise BadInput(
-                f"{path} is damaged (not a mapping): delete {self.folder} and "
-                "train the run again"
-            )
+            raise self._damaged(name, "not a mapping")
         return values
+
+    def _damaged(self, name, reason):
+        """Return the sentence for a file that cannot be used."""
+        reason = getattr(reason, "strerror", None) or reason
+        reason = " ".join(str(reason).split())
+        return BadInput(
+            f"{self.folder / name} is missing or damaged ({reason:.100}): "
+            f"delete {self.folder} and train the run again"
+        )
 
 
 def find_run(folder: str | pathlib.Path) -> Run:

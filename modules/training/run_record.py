@@ -15,7 +15,7 @@ _PACKAGES = ("speechbrain", "torch", "transformers", "numpy", "scikit-learn")
 
 def machine(device="cpu"):
     """Return what computed: processor, cores, memory of a GPU if one did."""
-    told = {
+    found = {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -23,12 +23,12 @@ def machine(device="cpu"):
         "gpu": None,
     }
     if torch.device(device).type == "cuda":
-        told["gpu"] = torch.cuda.get_device_name(device)
-    return told
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
 
 
 def _processor():
-    """Return the processor's name, as far as the system tells it."""
+    """Return the processor's name, as far as the system reports it."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""What users see when something is wrong: a sentence, and no traceback."""
+"""Bad input ends in one sentence and a status, without a traceback."""
 
 import errno
 
@@ -24,6 +24,6 @@ def test_one_sentence_and_a_status(problem, status, words, capsys):
 
 
 @pytest.mark.parametrize("defect", [ZeroDivisionError, FileNotFoundError])
-def test_a_defect_of_ours_keeps_its_traceback(defect):
+def test_a_defect_of_this_repository_keeps_its_traceback(defect):
     with pytest.raises(defect), one_sentence():
         raise defect

@@ -1,4 +1,4 @@
-"""Pictures of a recording."""
+"""Plots of a recording."""
 
 import io
 
@@ -15,7 +15,7 @@ from modules.plots import (
 
 @pytest.mark.parametrize("parts", [1, 4])
 @pytest.mark.parametrize("attention", [None, np.full(100, 0.01)])
-def test_what_is_drawn(parts, attention):
+def test_panels_and_curves(parts, attention):
     waveform = np.sin(np.arange(32000) / 10)
     probabilities = np.tile([[0.7, 0.2, 0.1]], (parts, 1))
     figure = draw_recording(

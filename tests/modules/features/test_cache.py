@@ -110,7 +110,7 @@ def test_never_of_another_recording(tmp_path, encoder_folder):
     )
 
 
-def test_goes_on_where_it_was_interrupted(tmp_path, recordings, encoder_folder):
+def test_an_interrupted_pass_continues(tmp_path, recordings, encoder_folder):
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
     encoded = []
@@ -129,7 +129,7 @@ def test_goes_on_where_it_was_interrupted(tmp_path, recordings, encoder_folder):
     assert left == {"", ".json", ".safetensors"}  # "": the lock
 
 
-def test_no_room_is_told_before_any_work(
+def test_no_room_is_reported_before_any_work(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")(1, 1, 1000)
@@ -142,7 +142,7 @@ def test_no_room_is_told_before_any_work(
 def test_a_disk_that_fills_up_is_one_sentence(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
-    """What was written before stays."""
+    """Shards that were written before stay."""
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
     write, written = feature_store.save_file, []
@@ -161,8 +161,8 @@ def test_a_disk_that_fills_up_is_one_sentence(
     assert cache.fill(recordings, lambda: FrozenEncoder(folder)) == 2
 
 
-def test_a_disk_that_is_read_only(tmp_path, recordings, encoder_folder):
-    """Whole, it serves; incomplete, it is named."""
+def test_a_cache_on_a_read_only_disk(tmp_path, recordings, encoder_folder):
+    """A complete cache can be read; an incomplete one is one sentence."""
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
     first = {"0": recordings["0"]}
@@ -171,14 +171,12 @@ def test_a_disk_that_is_read_only(tmp_path, recordings, encoder_folder):
     was = os.geteuid()
     for path in (cache.folder, cache.folder.parent):
         path.chmod(0o555)
-    for part in (
-        tmp_path,
-        *tmp_path.parents,
-    ):  # pytest's folders are its user's alone
+    # pytest's folders are accessible to their owner alone.
+    for part in (tmp_path, *tmp_path.parents):
         if part.stat().st_uid == was and not part.stat().st_mode & 0o001:
             part.chmod(0o755)
     (cache.folder / ".lock").chmod(0o444)
-    if was == 0:  # root may write everywhere
+    if was == 0:  # root can write everywhere
         os.seteuid(65534)
     try:
         assert again.fill(first, never) == 0
@@ -194,7 +192,7 @@ def test_a_disk_that_is_read_only(tmp_path, recordings, encoder_folder):
 def test_two_processes_encode_nothing_twice(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
-    """The second waits for the first and uses what it made."""
+    """The second waits for the first and uses its hidden states."""
     folder = encoder_folder()
     first = FeatureCache(tmp_path / "cache", folder)
     second = FeatureCache(tmp_path / "cache", folder)
@@ -218,10 +216,10 @@ def test_two_processes_encode_nothing_twice(
     assert outcome == [3]
 
 
-def test_a_pass_that_goes_on_makes_the_same_batches(
+def test_a_continued_pass_makes_the_same_batches(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
-    """Bit for bit what the unbroken pass makes, also in batches."""
+    """Its hidden states equal those of the unbroken pass, bit for bit."""
     folder = encoder_folder()
     monkeypatch.setattr(extraction, "SHARD_BYTES", 1)
     unbroken = FeatureCache(tmp_path / "one", folder, batch_seconds=1.0)
@@ -242,7 +240,7 @@ def test_a_pass_that_goes_on_makes_the_same_batches(
         assert torch.equal(one.values, two.values)
 
 
-def test_what_a_kill_left_behind_is_cleared_away(
+def test_files_of_a_killed_run_are_removed(
     tmp_path, recordings, encoder_folder
 ):
     folder = encoder_folder()
@@ -269,22 +267,22 @@ def test_a_damaged_shard_is_encoded_anew_once_deleted(
     assert again.fill(recordings, lambda: FrozenEncoder(folder)) == 3
 
 
-def test_what_the_format_cannot_hold_is_refused(
+def test_values_beyond_the_range_of_the_format_are_refused(
     tmp_path, recordings, encoder_folder
 ):
     folder = encoder_folder()
     cache = FeatureCache(tmp_path / "cache", folder)
 
-    class Loud(FrozenEncoder):
+    class Large(FrozenEncoder):
         def forward(self, *args):
             states, frames = super().forward(*args)
             return states * 1e9, frames
 
     with pytest.raises(BadInput, match="--cache_format float32"):
-        cache.fill(recordings, lambda: Loud(folder))
+        cache.fill(recordings, lambda: Large(folder))
 
 
-def test_loading_more_than_a_device_holds_is_refused(
+def test_loading_more_than_the_memory_of_a_device_is_refused(
     tmp_path, recordings, encoder_folder, monkeypatch
 ):
     folder = encoder_folder()

@@ -1,4 +1,4 @@
-"""One pass over recordings: every one once, none in a wrong place."""
+"""One pass encodes every recording once and stores it under its digest."""
 
 import hashlib
 
@@ -24,7 +24,7 @@ def plan(durations, seconds):
 
 
 @given(durations=durations, seconds=st.floats(0, 100))
-def test_batches_hold_every_recording_once_and_keep_to_the_limit(
+def test_batches_contain_every_recording_once_within_the_limit(
     durations, seconds
 ):
     batches = plan(durations, seconds)
@@ -99,5 +99,5 @@ def test_a_recording_that_changes_meanwhile_is_named(
     with pytest.raises(BadInput, match="2.wav has changed"):
         encode_batches(batches, encoder, store, torch.float16, "cpu", False)
     store.refresh()
-    assert recordings[0]["sha256"] in store  # what was done is kept
+    assert recordings[0]["sha256"] in store, "finished recordings stay"
     assert recordings[2]["sha256"] not in store

@@ -1,4 +1,4 @@
-"""A number format loses what it must, and no more."""
+"""Hidden states are rounded to the number format, and no further."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from modules.models.layer_pooling import layer_moments
 
 
 @pytest.mark.parametrize("number_format", FORMATS)
-def test_stored_is_the_rounded_value(number_format):
+def test_stored_values_are_the_rounded_ones(number_format):
     states = torch.randn(7, 3, 16)
     stored = StoredStates.from_hidden_states(states, FORMATS[number_format])
     assert stored.values.dtype == FORMATS[number_format]
@@ -22,7 +22,7 @@ def test_stored_is_the_rounded_value(number_format):
     assert len(stored) == 7
 
 
-def test_int8_keeps_channels_that_are_silent():
+def test_int8_keeps_channels_of_zeros():
     states = torch.randn(7, 3, 16)
     states[:, 1, 4] = 0.0
     stored = StoredStates.from_hidden_states(states, torch.int8)
@@ -30,14 +30,14 @@ def test_int8_keeps_channels_that_are_silent():
     assert torch.isfinite(stored.moments).all()
 
 
-def test_what_the_format_cannot_hold_is_refused():
+def test_values_beyond_the_range_of_the_format_are_refused():
     with pytest.raises(OverflowError, match="float16"):
         StoredStates.from_hidden_states(
             torch.full((2, 3, 8), 1e6), torch.float16
         )
 
 
-def test_parts_are_the_whole():
+def test_parts_joined_are_the_whole():
     stored = StoredStates.from_hidden_states(
         torch.randn(7, 3, 8), torch.float16
     )

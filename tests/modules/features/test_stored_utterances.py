@@ -1,4 +1,4 @@
-"""Batches are the utterances asked for."""
+"""Batches contain the utterances of their indices."""
 
 import types
 
@@ -18,7 +18,7 @@ def make(count):
     return StoredUtterances(entries, cache, encoder)
 
 
-def test_a_batch_is_the_utterances_asked_for():
+def test_a_batch_contains_the_utterances_of_its_indices():
     dataset = make(7)
     batch = dataset.__getitems__([4, 0, 5])
     assert batch.id == ["u4", "u0", "u5"]

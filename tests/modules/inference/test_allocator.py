@@ -1,4 +1,4 @@
-"""Freed memory is used again."""
+"""Freed memory is used again by the same process."""
 
 import platform
 import subprocess

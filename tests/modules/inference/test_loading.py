@@ -1,4 +1,4 @@
-"""Loading a stranger's folder."""
+"""Loading a folder that anyone may have made."""
 
 import contextlib
 import shutil
@@ -10,7 +10,7 @@ from modules.inference.loading import load_model
 
 
 def test_nothing_of_the_folder_is_executed(exported, tmp_path):
-    """HyperPyYAML would: a stranger's file may say anything."""
+    """HyperPyYAML would execute what the file names."""
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     trap = tmp_path / "trap"
@@ -23,7 +23,7 @@ def test_nothing_of_the_folder_is_executed(exported, tmp_path):
     assert not trap.exists()
 
 
-def test_a_folder_may_not_name_files_elsewhere(exported, tmp_path):
+def test_files_outside_of_the_folder_are_refused(exported, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     path = folder / "hyperparams.yaml"

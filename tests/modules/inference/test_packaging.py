@@ -1,4 +1,4 @@
-"""What is in a model's folder, and which encoder."""
+"""The files of a model's folder, and its encoder."""
 
 import json
 import pathlib
@@ -23,7 +23,15 @@ from modules.models.encoder import FrozenEncoder
 from modules.training.run import Run
 
 
-def test_what_is_in_the_folder(exported):
+def change_graph(run, part, **changes):
+    """Change values of one part of the graph.json of a run."""
+    path = run / "graph.json"
+    graph = json.loads(path.read_text())
+    graph[part] |= changes
+    path.write_text(json.dumps(graph))
+
+
+def test_the_files_of_the_folder(exported):
     assert set(snapshot(exported)) >= {
         "README.md",
         "hyperparams.yaml",
@@ -39,7 +47,7 @@ def test_what_is_in_the_folder(exported):
             assert str(ROOT.parent) not in path.read_text(), "a machine's path"
 
 
-def test_example_is_speech_that_the_model_hears(exported):
+def test_the_example_is_speech_that_can_be_classified(exported):
     pytest.importorskip("espeakng_loader")
     wav = exported / "example.wav"
     assert soundfile.info(wav).duration > 0.5
@@ -50,10 +58,7 @@ def test_example_is_speech_that_the_model_hears(exported):
 def test_another_encoder_is_refused(trained, encoder_folder, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained.folders[1], run)
-    path = run / "settings.json"
-    settings = json.loads(path.read_text())
-    other = encoder_folder(seed=1)
-    path.write_text(json.dumps(settings | {"encoder_hub": other}))
+    change_graph(run, "encoder", hub=encoder_folder(seed=1))
     with pytest.raises(BadInput, match="not the one"):
         build([Run(run)], True, None, None, "x")
 
@@ -67,35 +72,36 @@ def test_a_hub_encoder_is_pinned(tmp_path):
     assert pinned_revision(tmp_path, str(tmp_path), None) is None
 
 
-def test_a_hub_encoder_is_referred_to(
+def test_a_hub_encoder_is_not_copied(
     trained, recordings, tmp_path, monkeypatch
 ):
-    """The folder then has no encoder; it is found by name and revision."""
+    """It is downloaded by name and revision."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     run = tmp_path / "run"
     shutil.copytree(trained.folders[1], run)
-    settings = json.loads((run / "settings.json").read_text())
-    local = settings["encoder_hub"]
+    local = Run(run).graph["encoder"]["hub"]
     cached = tmp_path / "hf/models--a--b/snapshots" / commit
     shutil.copytree(local, cached)
     (cached.parents[1] / "refs").mkdir()
     (cached.parents[1] / "refs/main").write_text(commit)
-    settings["encoder_hub"] = "a/b"
-    (run / "settings.json").write_text(json.dumps(settings))
-    asked = []
+    change_graph(run, "encoder", hub="a/b")
+    requested = []
 
     def download(name, revision=None, **kwargs):
-        asked.append((name, revision))
+        requested.append((name, revision))
         return str(cached)
 
+    # The first is what export.py calls, the second what the model's own code
+    # imports.
     monkeypatch.setattr("modules.models.encoder.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     export.main([str(run), str(tmp_path / "x")])
     assert not (tmp_path / "x/encoder").exists()
     assert commit in (tmp_path / "x/README.md").read_text()
     model = EncoderClassifier.from_hparams(
         source=str(tmp_path / "x"), run_opts=CPU
     )
-    assert asked[-1] == ("a/b", commit)
+    assert requested[-1] == ("a/b", commit)
     name, wav = next(iter(recordings.items()))
     torch.testing.assert_close(
         model.classify_file(wav)[0][0],

@@ -1,4 +1,4 @@
-"""Exported models say what the training code says, anywhere."""
+"""Laws 1, 2 and 9: exported models equal the trained ones, anywhere."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_same_as_training_alone_batched_and_padded(model, trained, recordings):
         batch = torch.zeros(len(waves), longest)
         for row, wave in zip(batch, waves):
             row[: len(wave)] = wave
-            row[len(wave) :] = 7.0  # nobody may look at it
+            row[len(wave) :] = 7.0  # may not reach a result
         lengths = torch.tensor([len(wave) / longest for wave in waves])
         check(model.classify_batch(batch, lengths)[0])
         embeddings = model.encode_batch(batch, lengths)
@@ -121,7 +121,7 @@ def test_fresh_process_empty_folder_offline_read_only(
     assert snapshot(folder) == before
 
 
-def test_nothing_is_written_where_one_works(
+def test_nothing_is_written_to_the_working_directory(
     exported, recordings, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -137,7 +137,7 @@ def test_nothing_is_written_where_one_works(
         assert snapshot(exported) == before
 
 
-def test_savedir_works_too(exported, recordings, tmp_path):
+def test_savedir(exported, recordings, tmp_path):
     wav = next(iter(recordings.values()))
     expected = load_foreign(exported).classify_file(wav)[0]
     for _ in range(2):
@@ -159,7 +159,9 @@ def test_pickle(model, recordings):
         (lambda p: soundfile.write(p, torch.zeros(16000), 16000), "silent"),
     ],
 )
-def test_classify_file_tells_what_is_wrong(exported, tmp_path, write, words):
+def test_a_bad_recording_is_refused_in_a_sentence(
+    exported, tmp_path, write, words
+):
     model = load_foreign(exported)
     write(tmp_path / "x.wav")
     with pytest.raises(ValueError, match=words):
@@ -173,7 +175,9 @@ def test_silence_and_clipping_get_finite_answers(exported):
         assert model.classify_batch(wavs)[0].isfinite().all()
 
 
-def test_a_long_file_is_heard_in_windows(exported, tmp_path, monkeypatch):
+def test_a_long_recording_is_classified_in_windows(
+    exported, tmp_path, monkeypatch
+):
     model = load_foreign(exported)
     module = types.SimpleNamespace(**vars(sys.modules["custom_interface"]))
     wav = 0.1 * torch.randn(16000 * 62)

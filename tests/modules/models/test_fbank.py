@@ -1,4 +1,4 @@
-"""Fbank has an encoder's interface and keeps law 2."""
+"""Filter banks have the interface of an encoder; law 2."""
 
 import torch
 
@@ -26,7 +26,7 @@ def test_batch_mates_and_padding_do_not_matter():
         )
 
 
-def test_its_digest_is_its_settings(monkeypatch):
+def test_the_digest_depends_on_the_version_alone(monkeypatch):
     upstream = open_upstream("fbank")
     assert isinstance(upstream, FbankUpstream)
     before = upstream.digest()
@@ -40,7 +40,7 @@ def test_silence_is_finite():
     assert torch.isfinite(states).all()
 
 
-def test_the_cache_knows_it(tmp_path):
+def test_filter_banks_can_be_cached(tmp_path):
     cache = FeatureCache(tmp_path, "fbank")
     assert (cache.num_hidden_states, cache.hidden_size) == (1, 80)
     assert cache.folder.name.startswith("fbank-")

@@ -2,20 +2,13 @@
 
 import pytest
 import torch
+from heads import POOLINGS, make_head, store
 
 from modules.errors import BadInput
 from modules.features.paired_cache import PairedCache, open_cache
-from modules.features.stored_states import StoredStates
-from modules.models.ecapa import POOLINGS
 from modules.models.fusion import PaddedPair, PairPooling, StoredPair, align
-from modules.models.head import EmotionHead
 from modules.models.layer_pooling import LayerPooling, LayerStack
 from modules.models.upstream import make_encoder, open_upstream
-
-
-def store(states):
-    """Store hidden states [layers, frames, hidden_size] as they are."""
-    return StoredStates.from_hidden_states(states.movedim(0, 1), torch.float32)
 
 
 def test_alignment_keeps_time():
@@ -24,7 +17,7 @@ def test_alignment_keeps_time():
     torch.testing.assert_close(half, torch.arange(50.0) * 2 + 0.5)
     torch.testing.assert_close(align(ramp[:50], 100)[::2], ramp[:50])
     assert align(ramp, 100) is ramp
-    # One frame more or less, as encoders that do not pad have.
+    # Encoders without padding may return one frame more or less.
     close = align(ramp[:99], 100)[:, 0]
     assert (close - torch.arange(100.0)).abs().max() <= 1
     assert align(ramp[:1], 3).tolist() == [[0.0]] * 3
@@ -42,9 +35,7 @@ def utterances(seed=0):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_stored_equals_padded_equals_alone(pooling):
     torch.manual_seed(1)
-    head = EmotionHead(
-        (3, 1), (8, 5), 4, 6, pooling, ecapa_channels=8, normalize_layers=True
-    ).eval()
+    head = make_head((3, 1), (8, 5), pooling=pooling, normalize=True).eval()
     pairs = utterances()
     stored = head([StoredPair(store(a), store(b)) for a, b in pairs])
     first = torch.full((3, 4, 10, 8), 5.0)
@@ -64,22 +55,25 @@ def test_stored_equals_padded_equals_alone(pooling):
 @pytest.mark.parametrize("zeroed", [0, 1])
 def test_with_one_upstream_zeroed_it_is_the_other_alone(zeroed):
     torch.manual_seed(2)
-    layers, widths = (3, 1), (8, 5)
+    layers, sizes = (3, 1), (8, 5)
     kept = 1 - zeroed
-    fused = EmotionHead(layers, widths, 4, 6, channel_dropout=0.0)
-    alone = EmotionHead(layers[kept], widths[kept], 4, 6, channel_dropout=0.0)
+    fused = make_head(layers, sizes)
+    alone = make_head(layers[kept], sizes[kept])
     columns = slice(0, 8) if kept == 0 else slice(8, 13)
     weights = fused.state_dict()
-    own = (fused.layer_pooling.first, fused.layer_pooling.second)[kept]
+    pair = fused.embedding.layer_pooling
+    own = (pair.first, pair.second)[kept]
     alone.load_state_dict(
         {
             name: value
             for name, value in weights.items()
-            if not name.startswith("layer_pooling")
+            if not name.startswith("embedding.layer_pooling")
         }
         | {
-            "layer_pooling.scores": own.scores,
-            "projection.weight": weights["projection.weight"][:, columns],
+            "embedding.layer_pooling.scores": own.scores,
+            "embedding.projection.weight": weights[
+                "embedding.projection.weight"
+            ][:, columns],
         }
     )
     pairs = utterances()
@@ -88,12 +82,12 @@ def test_with_one_upstream_zeroed_it_is_the_other_alone(zeroed):
     together = [StoredPair(store(a), store(b)) for a, b in pairs]
     if kept == 0:
         single = [store(a) for a, _ in pairs]
-    else:  # the frames are the first's
+    else:  # at the frame rate of the first upstream
         single = [store(align(b[0], a.shape[1])[None]) for a, b in pairs]
     torch.testing.assert_close(fused(together), alone(single))
 
 
-def test_two_names_are_two_upstreams(encoder_folder, tmp_path):
+def test_two_names_open_two_upstreams(encoder_folder, tmp_path):
     name = f"{encoder_folder('whisper')},fbank"
     upstream = open_upstream(name)
     assert (upstream.num_hidden_states, upstream.hidden_size) == (
@@ -106,11 +100,11 @@ def test_two_names_are_two_upstreams(encoder_folder, tmp_path):
     assert frames.tolist() == [25, 13]
     assert [n.tolist() for n in states.frames] == [[25, 13], [51, 26]]
     sums = PairPooling(LayerPooling(3), LayerPooling(1))
-    assert sums(states).shape == (2, 25, sums.channels(upstream.hidden_size))
+    assert sums(states).shape == (2, 25, sums.output_size(upstream.hidden_size))
     torch.testing.assert_close(sums.layer_weights().sum(), torch.tensor(1.0))
     stacks = PairPooling(LayerStack(3), LayerStack(1))
     assert stacks(states).shape == (2, 25, 2 * 32 + 80)
-    assert stacks.channels(upstream.hidden_size) == 2 * 32 + 80
+    assert stacks.output_size(upstream.hidden_size) == 2 * 32 + 80
     assert stacks.layer_weights() is None
     cache = open_cache(tmp_path, name)
     assert isinstance(cache, PairedCache)

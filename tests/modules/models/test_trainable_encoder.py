@@ -1,4 +1,4 @@
-"""A trainable encoder: law 2 in evaluation, what moves, what is skipped."""
+"""A trainable encoder: law 2 in evaluation, gradients, LayerDrop, masks."""
 
 import pytest
 import torch
@@ -20,7 +20,9 @@ def batch():
 
 
 @FAMILIES
-def test_in_evaluation_it_is_the_frozen_one(family, layer_norm, encoder_folder):
+def test_in_evaluation_it_equals_the_frozen_encoder(
+    family, layer_norm, encoder_folder
+):
     folder = encoder_folder(family, layer_norm)
     padded, lengths, wavs = batch()
     frozen, frames = FrozenEncoder(folder)(padded, lengths)
@@ -46,7 +48,7 @@ def test_in_evaluation_it_is_the_frozen_one(family, layer_norm, encoder_folder):
     "family, layer_norm",
     [("wavlm", True), ("hubert", False), ("whisper", True)],
 )
-def test_saved_it_is_a_frozen_one(
+def test_saved_it_can_be_loaded_as_a_frozen_encoder(
     family, layer_norm, encoder_folder, tmp_path, capfd
 ):
     encoder = TrainableEncoder(
@@ -59,8 +61,8 @@ def test_saved_it_is_a_frozen_one(
     encoder.save(tmp_path / "encoder")
     capfd.readouterr()
     frozen = FrozenEncoder(tmp_path / "encoder")
-    said = capfd.readouterr()
-    assert "newly initialized" not in said.out + said.err, said
+    output = "".join(capfd.readouterr())
+    assert "newly initialized" not in output, output
     padded, lengths, _ = batch()
     torch.testing.assert_close(
         frozen(padded, lengths)[0],
@@ -71,7 +73,7 @@ def test_saved_it_is_a_frozen_one(
 
 
 @FAMILIES
-def test_all_but_the_convolutions_gets_a_gradient(
+def test_all_weights_but_the_convolutions_get_a_gradient(
     family, layer_norm, encoder_folder
 ):
     torch.manual_seed(1)
@@ -97,8 +99,8 @@ def test_all_but_the_convolutions_gets_a_gradient(
 
 
 @pytest.mark.parametrize("family", ["wavlm", "hubert", "wav2vec2", "whisper"])
-def test_a_skipped_layer_repeats_what_came_in(family, encoder_folder):
-    """LayerDrop changes the number of recorded hidden states, not of ours."""
+def test_a_skipped_layer_repeats_its_input(family, encoder_folder):
+    """LayerDrop does not change the number of our hidden states."""
     encoder = TrainableEncoder(
         encoder_folder(family), layers_used="all", layerdrop=0.5
     )
@@ -136,8 +138,8 @@ def test_gradient_checkpointing_changes_no_gradient(encoder_folder):
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
 
 
-def test_whisper_hears_a_short_window(encoder_folder, tmp_path):
-    """What it hears at once is handed on with it; the start is as it was."""
+def test_whisper_with_a_short_window(encoder_folder, tmp_path):
+    """The window is saved with the encoder; its positions are the first."""
     folder = encoder_folder("whisper")
     encoder = TrainableEncoder(folder, whisper_window=1).eval()
     wavs = 0.1 * torch.randn(2, 20000)
@@ -152,7 +154,9 @@ def test_whisper_hears_a_short_window(encoder_folder, tmp_path):
     saved, counts = FrozenEncoder(tmp_path / "encoder")(wavs)
     assert counts.tolist() == [63, 63]
     torch.testing.assert_close(saved[-1], states[0])
-    with pytest.raises(BadInput, match="whisper_window 31 is longer than"):
+    with pytest.raises(
+        BadInput, match="whisper_window 31 must be from 1 to the 30 s"
+    ):
         TrainableEncoder(folder, whisper_window=31)
 
 

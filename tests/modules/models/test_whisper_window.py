@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, strategies as st
 
 from modules.errors import BadInput
-from modules.models.encoder import FrozenEncoder, encoder_digest
+from modules.models.encoder import FrozenEncoder
+from modules.models.encoder_files import encoder_digest
 from modules.models.whisper_window import (
     FRAME,
     check_window,

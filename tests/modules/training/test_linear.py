@@ -1,110 +1,30 @@
-"""The linear classifier's minimum, and what it may not see."""
+"""The linear trainer: targets, dev, the choice of the embedding's parts."""
+
+import functools
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from heads import describe_head, make_joint_head, store
 
-from modules.features.stored_states import StoredStates
-from modules.models.head import EmotionHead
-from modules.training.linear import (
-    STRENGTHS,
-    LinearTraining,
-    choose_strength,
-    fit_classifier,
-    leave_out,
-    rotate,
-)
+from modules.errors import BadInput
+from modules.models.head import Standardization
+from modules.models.layer_pooling import LayerStack
+from modules.training.linear import LinearTrainer, check_linear
 
-
-def one_hot(labels, classes):
-    return torch.nn.functional.one_hot(labels, classes).double()
-
-
-def problem(count=60, size=20, classes=3, noise=1.0, seed=0):
-    """Return inputs [count, size] and labels that depend on them."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % classes
-    centres = torch.randn(classes, size, generator=generator)
-    inputs = centres[labels] + noise * torch.randn(
-        count, size, generator=generator
-    )
-    return inputs.double() / size**0.5, labels
-
-
-@pytest.mark.parametrize("strength", [1.0, 30.0])
-def test_the_minimum_is_scikit_learns(strength):
-    inputs, labels = problem()
-    weights, bias = fit_classifier(inputs, one_hot(labels, 3), strength)
-    theirs = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
-    theirs.fit(inputs.numpy(), labels.numpy())
-    expected = theirs.predict_log_proba(inputs.numpy())
-    found = torch.log_softmax(inputs @ weights.T + bias, dim=1).numpy()
-    np.testing.assert_allclose(found, expected, atol=2e-3)
-
-
-def test_rotation_keeps_the_minimum():
-    inputs, labels = problem(count=30, size=80)
-    rotated, back = rotate(inputs.float())
-    assert rotated.shape == (30, 30)
-    targets = one_hot(labels, 3)
-    weights, bias = fit_classifier(inputs, targets, 10.0)
-    turned, turned_bias = fit_classifier(rotated, targets, 10.0)
-    fresh = problem(count=9, size=80, seed=1)[0]
-    torch.testing.assert_close(
-        fresh @ back(turned).T + turned_bias,
-        fresh @ weights.T + bias,
-        atol=2e-3,
-        rtol=0,
-    )
+PARTS = [["means"], ["means", "correlations"]]
 
 
 def test_soft_targets_and_smoothing_by_hand():
-    training = LinearTraining(label_smoothing=0.3, soft_labels="recognised")
+    trainer = LinearTrainer(label_smoothing=0.3, soft_labels="recognised")
     entries = [{"recognised": 1.0, "wav": "a"}, {"recognised": 0.8, "wav": "b"}]
-    targets = training.make_targets(torch.tensor([0, 2]), 3, entries)
+    targets = trainer.make_targets(torch.tensor([0, 2]), 3, entries)
     expected = [[0.8, 0.1, 0.1], [0.17, 0.17, 0.66]]
     np.testing.assert_allclose(targets.numpy(), expected)
 
 
-def test_speakers_are_left_out_whole():
-    labels = torch.arange(60) % 3
-    speakers = [f"speaker{i // 12}" for i in range(60)]
-    parts = leave_out(labels, speakers)
-    assert len(parts) == 5
-    for kept, left in parts:
-        assert not {speakers[i] for i in kept} & {speakers[i] for i in left}
-    assert sorted(torch.cat([left for _, left in parts]).tolist()) == list(
-        range(60)
-    )
-
-
-def test_a_class_of_one_speaker_or_one_utterance():
-    labels = torch.tensor([0] * 6 + [1] * 6)
-    parts = leave_out(labels, ["a"] * 6 + ["b"] * 6)
-    assert len(parts) == 5
-    assert all(set(labels[kept].tolist()) == {0, 1} for kept, _ in parts)
-    labels = torch.tensor([0] * 6 + [1])
-    speakers = list("abcdef") + ["g"]
-    assert leave_out(labels, speakers) == []
-    inputs = torch.randn(7, 3).double()
-    chosen = choose_strength(inputs, one_hot(labels, 2), labels, speakers)
-    assert chosen == (STRENGTHS[len(STRENGTHS) // 2], None)
-
-
-def test_what_speakers_agree_on_is_trusted_and_noise_is_not():
-    speakers = [f"speaker{i // 12}" for i in range(60)]
-    inputs, labels = problem(size=100, noise=0.3)
-    clear, sure = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
-    torch.manual_seed(0)
-    labels = labels[torch.randperm(60)]
-    noise, guess = choose_strength(inputs, one_hot(labels, 3), labels, speakers)
-    assert noise == STRENGTHS[0] < clear
-    assert guess < sure < 0
-
-
 class Dataset(list):
-    """What `LinearTraining` knows of `modules.features.stored_utterances.StoredUtterances`."""
+    """What `LinearTrainer` uses of a data set of stored utterances."""
 
     def __init__(self, labels, seed):
         generator = torch.Generator().manual_seed(seed)
@@ -115,52 +35,57 @@ class Dataset(list):
             for i, name in enumerate(self.ids)
         }
         for name, label in zip(self.ids, self.targets):
-            states = torch.randn(5, 3, 8, generator=generator)
+            states = torch.randn(3, 5, 8, generator=generator)
             states[..., 0] += label
-            stored = StoredStates.from_hidden_states(states, torch.float32)
-            self.append((name, stored, label))
+            self.append((name, store(states), label))
 
 
-def make_head(pooling="mean"):
-    return EmotionHead(
-        3,
-        8,
-        2,
+make_head = functools.partial(
+    describe_head(
+        pooling="mean",
         projection_size=None,
-        pooling=pooling,
-        channel_dropout=0.0,
-        layer_pooling="stack",
-        standardize=True,
-    )
+        layer_pooling=LayerStack,
+        standardization=Standardization,
+    ),
+    num_hidden_states=3,
+    hidden_size=8,
+    num_classes=2,
+)
+make_joint = functools.partial(make_joint_head, 3, 8, 2)
 
 
-def test_dev_is_told_by_a_classifier_that_has_not_seen_it():
+def test_dev_is_predicted_by_a_classifier_trained_without_it():
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
-    heads, told = [], []
+    heads, predictions, choices = [], [], []
     for train_on_dev in (False, True):
         heads.append(make_head())
-        training = LinearTraining(train_on_dev=train_on_dev)
-        told.append(training.fit(heads[-1], train, dev))
-    (ids, targets, without), chosen = told[0]
-    assert ids == dev.ids and targets.tolist() == dev.targets.tolist()
-    torch.testing.assert_close(without, told[1][0][2])
-    assert chosen == told[1][1]
+        trainer = LinearTrainer(train_on_dev=train_on_dev)
+        predicted, chosen = trainer.fit(heads[-1], train, dev)
+        predictions.append(predicted)
+        choices.append(chosen)
+    without, again = predictions
+    assert without.utterances == dev.ids
+    assert without.targets.tolist() == dev.targets.tolist()
+    torch.testing.assert_close(
+        without.log_probabilities, again.log_probabilities
+    )
+    assert choices[0] == choices[1]
     states = [stored for _, stored, _ in dev]
     with torch.no_grad():
         torch.testing.assert_close(
-            heads[0](states), without, atol=1e-4, rtol=1e-4
+            heads[0](states), without.log_probabilities, atol=1e-4, rtol=1e-4
         )
-        # Trained on dev, it knows dev better.
-        assert (heads[1](states) - without).abs().max() > 0.01
-    accuracy = (without.argmax(dim=1) == targets).double().mean().item()
-    assert chosen["dev_WA"] == accuracy > 0.5
+        # The classifier that was trained on dev too is another one.
+        changed = heads[1](states) - without.log_probabilities
+        assert changed.abs().max() > 0.01
+    assert choices[0]["dev_WA"] == without.accuracy() > 0.5
 
 
-def test_dev_has_no_part_in_the_scale():
+def test_dev_does_not_change_the_standardisation():
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
     head, other = make_head(), make_head()
-    LinearTraining().fit(head, train, dev)
-    LinearTraining().fit(other, train, Dataset(dev.targets.tolist(), 2))
+    LinearTrainer().fit(head, train, dev)
+    LinearTrainer().fit(other, train, Dataset(dev.targets.tolist(), 2))
     torch.testing.assert_close(
         head.standardization.mean, other.standardization.mean
     )
@@ -174,38 +99,66 @@ class Correlated(Dataset):
         self.clear()
         generator = torch.Generator().manual_seed(seed)
         for name, label in zip(self.ids, self.targets):
-            states = torch.randn(50, 3, 8, generator=generator)
+            states = torch.randn(3, 50, 8, generator=generator)
             states[..., 1] = states[..., 0] * (2 * label - 1)
-            states -= states.mean(dim=0)
-            stored = StoredStates.from_hidden_states(states, torch.float32)
-            self.append((name, stored, label))
+            states -= states.mean(dim=1, keepdim=True)
+            self.append((name, store(states), label))
 
 
 def test_correlations_are_used_where_left_out_speakers_gain_by_them():
-    labels = [0, 1] * 20
-    training = LinearTraining(choose_moments=True)
-    head = make_head("mean_corr").eval()
-    _, chosen = training.fit(head, Correlated(labels, 0), Correlated(labels, 1))
-    assert chosen["moments"] == 2 and chosen["dev_WA"] == 1
-    unused = LinearTraining().fit(
-        make_head(), Correlated(labels, 0), Correlated(labels, 1)
-    )[1]["left_out_log_probability"]
+    train, dev = Correlated([0, 1] * 20, 0), Correlated([0, 1] * 20, 1)
+    head = make_joint().eval()
+    _, chosen = LinearTrainer(candidates=PARTS).fit(head, train, dev)
+    assert chosen["parts"] == PARTS[1] and chosen["dev_WA"] == 1
+    means = LinearTrainer(candidates=PARTS[:1]).fit(make_joint(), train, dev)
+    unused = means[1]["left_out_log_probability"]
     assert chosen["left_out_log_probability"] > unused + 0.1
 
 
 def test_correlations_that_are_noise_are_left_out():
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
-    head, plain = make_head("mean_corr").eval(), make_head().eval()
-    _, chosen = LinearTraining(choose_moments=True).fit(head, train, dev)
-    _, expected = LinearTraining().fit(plain, train, dev)
-    assert chosen == pytest.approx(expected) and chosen["moments"] == 1
+    head, means = make_joint().eval(), make_joint().eval()
+    _, chosen = LinearTrainer(candidates=PARTS).fit(head, train, dev)
+    _, expected = LinearTrainer(candidates=PARTS[:1]).fit(means, train, dev)
+    assert chosen == expected and chosen["parts"] == ["means"]
     states = [stored for _, stored, _ in dev]
-    torch.testing.assert_close(head(states), plain(states))
+    torch.testing.assert_close(head(states), means(states))
 
 
-def test_where_nothing_can_be_left_out_the_mean_is_used():
-    training = LinearTraining(choose_moments=True)
-    head = make_head("mean_corr")
-    _, chosen = training.fit(head, Dataset([0] * 9 + [1], 0), Dataset([0], 1))
-    assert chosen["moments"] == 1
+def test_without_speakers_to_leave_out_the_first_candidate_is_used():
+    trainer = LinearTrainer(candidates=PARTS)
+    train, dev = Dataset([0] * 9 + [1], 0), Dataset([0], 1)
+    _, chosen = trainer.fit(make_joint(), train, dev)
+    assert chosen["parts"] == ["means"]
     assert chosen["left_out_log_probability"] is None
+
+
+def test_a_given_C_is_used():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    _, chosen = LinearTrainer(C=17.0).fit(make_head(), train, dev)
+    assert chosen["C"] == 17 and chosen["left_out_log_probability"] is None
+    trainer = LinearTrainer(C=17.0, candidates=PARTS)
+    _, chosen = trainer.fit(make_joint(), train, dev)
+    assert chosen["C"] == 17, "also where the parts are chosen"
+
+
+def test_training_utterances_of_one_class_are_refused():
+    with pytest.raises(BadInput, match="all of one class.* --seed"):
+        LinearTrainer().fit(make_head(), Dataset([1] * 9, 0), Dataset([0], 1))
+
+
+@pytest.mark.parametrize(
+    "parts, words",
+    [
+        ({"pooling": "attentive_corr"}, r"embedding\.pooling\.score"),
+        ({"projection_size": 4}, "embedding.projection.weight"),
+        ({"layer_pooling": "sum"}, "embedding.layer_pooling.scores"),
+    ],
+)
+def test_a_head_with_other_weights_is_refused(parts, words):
+    linear = {"pooling": "mean", "projection_size": None}
+    linear |= {"layer_pooling": LayerStack} | parts
+    if linear["layer_pooling"] == "sum":
+        del linear["layer_pooling"]
+    with pytest.raises(BadInput, match=f"{words}.* hparams/corr_wavlm.yaml"):
+        check_linear(describe_head(**linear)(3, 8, 2))

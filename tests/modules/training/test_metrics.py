@@ -1,10 +1,9 @@
-"""Metrics and files of a run."""
-
-import json
+"""Metrics of the field, and predictions as rows and tables."""
 
 import pytest
+import torch
 
-from modules.training.metrics import format_results, score, write_results
+from modules.training.metrics import Predictions, format_results, score
 
 LABELS = ["ang", "hap", "sad"]
 
@@ -22,21 +21,35 @@ def test_metrics_by_hand():
     assert scores["confusion"] == [[3, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
-def test_results_are_written_last_and_whole(tmp_path):
-    results = score([0, 1, 2], [0, 1, 1], LABELS) | {
-        "system": "x",
-        "test_fold": 1,
-        "n_test": 3,
-        "seed": 1,
+def test_predictions_become_rows_with_a_column_per_class():
+    predictions = Predictions(
+        ["a", "b"],
+        torch.tensor([2, 0]),
+        torch.tensor([[0.7, 0.1, 0.2], [0.999, 2**-30, 0.001]]).log(),
+    )
+    assert predictions.pairs() == ([2, 0], [0, 0])
+    assert predictions.accuracy() == 0.5
+    manifest = {"a": {"speaker": "s"}, "b": {"speaker": "t"}}
+    first, second = predictions.rows(manifest, LABELS)
+    assert first == {
+        "utterance": "a",
+        "speaker": "s",
+        "truth": "sad",
+        "prediction": "ang",
+        "ang": "0.7",
+        "hap": "0.1",
+        "sad": "0.2",
     }
-    rows = [{"utterance": "a, b", "truth": "ang"}]
-    write_results(tmp_path, results, rows)
-    assert json.loads((tmp_path / "results.json").read_text()) == results
-    text = (tmp_path / "predictions.csv").read_text()
-    assert text.splitlines() == ["utterance,truth", '"a, b",ang']
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "confusion.png",
-        "predictions.csv",
-        "results.json",
-    ]
-    assert "WA 66.7%   UA 66.7%" in format_results(results)
+    assert second["hap"] == "9.31323e-10", (
+        "small probabilities keep their digits"
+    )
+
+
+def test_results_as_a_table():
+    results = score([0, 1, 0], [0, 1, 1], LABELS)
+    results |= {"n_test": 3, "test_fold": 1, "seed": 7}
+    table = format_results(results).splitlines()
+    assert table[0].split() == ["true", "\\", "predicted", *LABELS, "recall"]
+    assert table[1].split() == ["ang", "1", "1", "0", "50.0%"]
+    assert table[3].split() == ["sad", "0", "0", "0", "-"]
+    assert "WA 66.7%   UA 75.0%" in table[4] and "seed 7" in table[4]

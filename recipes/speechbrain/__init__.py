@@ -1,0 +1,1 @@
+"""The contribution to SpeechBrain, and six fixes of it."""
