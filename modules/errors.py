@@ -25,6 +25,10 @@ _REMEDIES = {
 }
 
 
+# How PyTorch puts that a file cannot be written on.
+_FULL = ("PytorchStreamWriter", "unexpected pos", "iostream error")
+
+
 class BadInput(ValueError):
     """Input that a user can put right; its message is one clear sentence."""
 
@@ -63,9 +67,7 @@ def disk_error(problem: BaseException) -> int | None:
         code = problem.errno
     elif found := re.search(r"os error (\d+)|Errno (\d+)", str(problem)):
         code = int(found[1] or found[2])
-    elif "PytorchStreamWriter" in str(problem) or "file write failed" in str(
-        problem
-    ):
+    elif any(words in str(problem) for words in _FULL):
         code = errno.ENOSPC
     else:
         return None
@@ -150,5 +152,6 @@ def one_sentence(resumes=True):
     except Exception as problem:
         if disk_error(problem) is None or isinstance(problem, BrokenPipeError):
             raise
-        print(f"error: {refused(problem)}; {again}", file=sys.stderr)
+        sentence = printable(f"error: {refused(problem)}; {again}")
+        print(sentence, file=sys.stderr)
         sys.exit(2)

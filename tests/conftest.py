@@ -20,6 +20,9 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
 
+# Fixtures of tests/attacks.
+pytest_plugins = ["tests.attacks.model_and_run_folders"]
+
 # `make test` draws the same examples every time; `make explore` draws others.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.register_profile(
@@ -68,8 +71,8 @@ def encoder_folder(tmp_path_factory):
                 family=family,
                 layer_norm=layer_norm,
                 seed=seed,
-                layers=2,
-                width=32,
+                num_hidden_layers=2,
+                hidden_size=32,
             )
         return str(folder)
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from modules.errors import BadInput
 from modules.features.stored_states import StoredStates
+from modules.files import MOST_WEIGHTS, check_file, sync
 
 UNFINISHED = ".unfinished-"
 
@@ -28,8 +29,11 @@ _DAMAGE = (
     KeyError,
     TypeError,
     ValueError,
-    RuntimeError,
+    AttributeError,
+    RuntimeError,  # and its RecursionError
 )
+# A shard of recordings of one frame each has less.
+_MOST_HEADER = 2**27
 
 
 class FeatureStore:
@@ -144,7 +148,9 @@ class FeatureStore:
             except safetensors.SafetensorError as problem:  # a full disk
                 raise OSError(problem) from problem
             os.chmod(partial, 0o644)  # shared, and made with 0600
+            sync(partial)
             os.replace(partial, path)
+        sync(self.folder)
 
 
 def _read_index(path):
@@ -153,15 +159,18 @@ def _read_index(path):
     The header alone is read: safetensors would map every shard there is.
     """
     try:
+        check_file(path, MOST_WEIGHTS)
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             size = os.fstat(file.fileno()).st_size
+            if length > _MOST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
             header = json.loads(file.read(min(length, size)))
         recordings = header.pop("__metadata__")
         ends = [tensor["data_offsets"][1] for tensor in header.values()]
         complete = 8 + length + max(ends) == size
         consistent = {n.partition("/")[0] for n in header} == set(recordings)
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except _DAMAGE as problem:
         raise damaged(path, "its index cannot be read") from problem
     if not complete:
         raise damaged(path, "its end is missing")

@@ -20,6 +20,7 @@ from modules.inference.speechbrain_interface import (
 from modules.labels import read_labels
 from modules.models.encoder_files import looks_like_path
 from modules.models.head_check import check_shapes, check_values, try_head
+from modules.models.whisper_window import FIT
 
 MODEL_KEYS = (
     "encoder_hub",
@@ -188,6 +189,11 @@ def _read_values(folder):
         raise BadInput(
             f"{path} names no encoder (encoder_hub {hub!r:.60}): export the "
             "model again"
+        )
+    window = values["whisper_window"]
+    if not (window is None or window == FIT or type(window) is int):
+        raise BadInput(
+            f"{path} has whisper_window {window!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
     return values

@@ -36,8 +36,9 @@ def read_config(folder):
     family = read_values(path).get("model_type")
     if family not in MODEL_TYPES:
         raise BadInput(
-            f"{path} describes a model of type {family!r:.60}: give an encoder "
-            f"of type {', '.join(MODEL_TYPES)}"
+            f"{path} does not describe a model of a family that this recipe "
+            f"loads (model_type {family!r:.60}): give one of "
+            f"{', '.join(MODEL_TYPES)}"
         )
     try:
         with _quiet_loading():

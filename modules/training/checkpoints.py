@@ -112,6 +112,9 @@ class WholeCheckpointer(Checkpointer):
 def _check_meta(meta):
     """Refuse a rank that cannot be compared."""
     accuracy, epoch = meta.get("dev_WA", 0.0), meta.get("epoch", 0)
+    for key in ("unixtime", "end-of-epoch"):  # of SpeechBrain
+        if not isinstance(meta.get(key), int | float):
+            raise ValueError(f"it lacks {key}")
     if type(accuracy) is not float or not math.isfinite(accuracy):
         raise ValueError(f"dev_WA {accuracy!r:.40}")
     if type(epoch) is not int:

@@ -28,14 +28,16 @@ from modules.labels import read_labels
 from modules.manifest import read_manifest
 from modules.models.graph import build
 from modules.models.head_check import check_shapes, check_values
+from modules.training.run_checks import wrong_results, wrong_rows
 
 LABELS = "label_encoder.txt"
 SPLITS = ("train", "dev", "test")
+_SPLIT_OF = {"predictions.csv": "test", "dev_predictions.csv": "dev"}
 # What graph.json has.
 _GRAPH = {
     "head": {"class"},
     "sizes": {"num_hidden_states", "hidden_size", "num_classes"},
-    "encoder": {"hub", "revision", "precision", "fine_tuned"},
+    "encoder": {"hub", "revision", "precision", "fine_tuned", "whisper_window"},
     "corpus": {"restricted"},
 }
 # Keys of places: a run may go on although its files have moved.
@@ -148,7 +150,7 @@ class Run:
             If it is missing or damaged.
         """
         results = self._read("results.json")
-        problem = _wrong_results(results)
+        problem = wrong_results(results)
         if problem:
             raise self._damaged("results.json", problem)
         return results
@@ -160,9 +162,15 @@ class Run:
         Raises
         ------
         BadInput
-            If the run was trained before graphs were recorded.
+            If the run is a late fusion, or was trained before graphs were
+            recorded.
         """
         if not (self.folder / "graph.json").exists():
+            if "fusion_weights" in self.results:
+                raise BadInput(
+                    f"{self.folder} is a late fusion, which has no model of "
+                    "its own: give one of the runs that it combines"
+                )
             raise BadInput(
                 f"{self.folder} has no graph.json: an earlier version of this "
                 "recipe trained it; train it again"
@@ -191,7 +199,8 @@ class Run:
     @functools.cached_property
     def labels(self) -> list[str]:
         """Names of the classes, in the order of their indices."""
-        return read_labels(self.save_folder / LABELS)
+        count = self.graph["sizes"]["num_classes"]
+        return read_labels(self.save_folder / LABELS, count)
 
     def weights(self) -> dict:
         """Return the weights of the head that was tested.
@@ -246,15 +255,12 @@ class Run:
                 rows = list(csv.DictReader(lines, strict=True))
         except (OSError, ValueError, csv.Error) as problem:
             raise self._damaged(name, problem) from problem
-        columns = ("utterance", "speaker", "truth", "prediction", *self.labels)
-        for row in rows:
-            if tuple(row) != columns or None in row.values():
-                raise self._damaged(name, "its columns are not those of a run")
-            for label in self.labels:
-                if not _is_probability(row[label]):
-                    raise self._damaged(name, f"{row[label]!r:.40} in {label}")
-        if not rows:
-            raise self._damaged(name, "it has no rows")
+        problem = wrong_rows(rows, self.labels)
+        count = self.results.get(f"n_{_SPLIT_OF.get(name)}", len(rows))
+        if not problem and len(rows) != count:
+            problem = f"it has {len(rows)} rows instead of {count}"
+        if problem:
+            raise self._damaged(name, problem)
         return rows
 
     def _read(self, name):
@@ -281,47 +287,6 @@ class Run:
             f"{self.folder / name} is missing or damaged ({reason:.100}): "
             f"delete {self.folder} and train the run again"
         )
-
-
-def _is_probability(text):
-    """Return whether a value is a number from 0 to 1."""
-    try:
-        return 0 <= float(text) <= 1
-    except ValueError:
-        return False
-
-
-def _wrong_results(results):
-    """Return what is wrong with the contents of results.json, or None."""
-    labels = results.get("labels")
-    if not isinstance(labels, list) or not labels:
-        return "it has no labels"
-    if not all(isinstance(label, str) for label in labels):
-        return "its labels are no texts"
-    for key in ("WA", "UA", "macro_f1", "dev_WA"):
-        value = results.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"it has no {key}"
-        if not 0 <= value <= 1:
-            return f"{key} is {value}"
-    rows = results.get("confusion")
-    shape = isinstance(rows, list) and [
-        len(row) if isinstance(row, list) else -1 for row in rows
-    ]
-    if shape != [len(labels)] * len(labels):
-        return "its confusion does not have a row per label"
-    if not all(type(n) is int and n >= 0 for row in rows for n in row):
-        return "its confusion contains what is no count"
-    recall = results.get("recall")
-    if not isinstance(recall, dict) or set(recall) != set(labels):
-        return "its recall does not have a value per label"
-    weights = results.get("layer_weights")
-    if weights is not None and not (
-        isinstance(weights, list)
-        and all(isinstance(weight, int | float) for weight in weights)
-    ):
-        return "its layer_weights are no numbers"
-    return None
 
 
 def find_run(folder: str | pathlib.Path) -> Run:

@@ -7,7 +7,8 @@ import random
 import shutil
 
 import yaml
-from conftest import HEAD, SIZES, write_hyperparams
+
+from tests.attacks.model_and_run_folders import HEAD, SIZES, write_hyperparams
 
 FILES = (
     "hyperparams.yaml",
@@ -33,7 +34,7 @@ WRONG_VALUES = {
 }
 
 
-def _replace(path, how):
+def replace(path, how):
     """Put something in the place of a file."""
     content = path.read_bytes()
     path.unlink()
@@ -82,13 +83,14 @@ def _file_attacks():
         for how in ways:
             yield (
                 f"{name} is {how}",
-                lambda folder, name=name, how=how: _replace(folder / name, how),
+                lambda folder, name=name, how=how: replace(folder / name, how),
             )
 
 
 def _hyperparams_attacks():
     """Every key of hyperparams.yaml is left out or has a wrong value."""
     keys = ("encoder_hub", "encoder_files", "members", "head", "sizes")
+    keys = (*keys, "whisper_window")
     for key in keys:
         for word, value in WRONG_VALUES.items():
             yield (

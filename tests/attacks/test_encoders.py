@@ -5,7 +5,6 @@ import os
 
 import pytest
 import torch
-from conftest import assert_one_sentence, change_json
 from safetensors.torch import load_file, save_file
 
 import train
@@ -14,6 +13,7 @@ from modules.features.cache import FeatureCache
 from modules.models.encoder_files import locate_encoder
 from modules.models.trainable_encoder import TrainableEncoder
 from modules.models.upstream import make_encoder, open_upstream
+from tests.attacks.model_and_run_folders import assert_one_sentence, change_json
 
 FAMILIES = ["wavlm", "hubert", "wav2vec2", "whisper"]
 

@@ -6,10 +6,15 @@ import resource
 import shutil
 import signal
 
-import hostile
 import pytest
 import torch
-from conftest import (
+from safetensors.torch import load_file, save_file
+
+import predict
+from modules.errors import BadInput
+from modules.inference.loading import load_model
+from tests.attacks import hostile
+from tests.attacks.model_and_run_folders import (
     HEAD,
     LABELS,
     SIZES,
@@ -19,11 +24,6 @@ from conftest import (
     write_hyperparams,
     write_labels,
 )
-from safetensors.torch import load_file, save_file
-
-import predict
-from modules.errors import BadInput
-from modules.inference.loading import load_model
 
 GIGABYTE = 2**30
 

@@ -73,6 +73,7 @@ def write_hyperparams(path, **changes):
             "preprocessor_config.json",
             "model.safetensors",
         ],
+        "whisper_window": None,
         "members": 1,
         "head": HEAD,
         "sizes": SIZES,
@@ -134,6 +135,7 @@ def run_folder(encoders, tmp_path):
         "revision": None,
         "precision": "fp32",
         "fine_tuned": False,
+        "whisper_window": None,
     }
     corpus = {"name": "tones", "restricted": ""}
     values = {"head": HEAD, "sizes": SIZES}
@@ -142,7 +144,11 @@ def run_folder(encoders, tmp_path):
     )
     write_json(folder / "settings.json", {"data_folder": None})
     write_json(folder / "inputs.json", {"encoder": "0" * 64})
-    results = score([0, 1, 2], [0, 1, 2], LABELS) | {"dev_WA": 1.0}
+    results = score([0, 1, 2], [0, 1, 2], LABELS) | {
+        "dev_WA": 1.0,
+        "n_dev": 3,
+        "n_test": 3,
+    }
     write_json(folder / "results.json", results)
     return folder
 
