@@ -130,7 +130,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
     Raises
     ------
     BadInput
-        If the parts do not fit together.
+        If the parts do not fit together, or not the trainer.
     """
     sizes = {
         "num_hidden_states": upstream.num_hidden_states,
@@ -142,11 +142,12 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
         head = hparams["head"](**sizes)
     except BadInput:
         raise
-    except (TypeError, ValueError, RuntimeError) as problem:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as problem:
         raise BadInput(
             f"the head of {hparams['hparams_file']} cannot be built "
             f"({problem}): correct its parts and their arguments"
         ) from problem
+    hparams["trainer"].check(head)
     run.record(
         "graph.json",
         {
