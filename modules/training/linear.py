@@ -54,9 +54,12 @@ class LinearTrainer:
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
 
+    def check(self, head) -> None:
+        """Refuse a head that cannot be trained; see `check_linear`."""
+        check_linear(head)
+
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head; see `modules.training.gradient_descent`."""
-        check_linear(head)
         progress = not run_opts["noprogressbar"]
         dev, chosen = self.fit(
             head, datasets["train"], datasets["dev"], progress
