@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All folds of one system, or a whole table of systems, and their report.
+"""All folds of one system, or of several systems, and their report.
 
     python cross_validate.py hparams/corr_wavlm.yaml --data_folder ...
     python cross_validate.py recipes/IEMOCAP/pooling_table.yaml
@@ -7,76 +7,74 @@
     python cross_validate.py --late_fusion results/A results/B
                              --output_folder results/fused
 
-Every run is train.py's (or floor.py's) own, in a folder and a process of its
-own. Started again, the same command goes on where it stopped; what is
-finished is not run again. Exit status: 0; 1 if a run has failed; 2 if nothing
-could be done.
+Every run is one of train.py, in a folder and a process of its own. The same
+command, started again, continues with what is not finished. Exit status: 0; 1
+if a run has no results; 2 if nothing could be done; 130 if interrupted.
 """
 
 import argparse
 import sys
 
 from modules.errors import one_sentence
+from modules.experiments.analysis import analyse, write_results
 from modules.experiments.late_fusion import fuse_systems
-from modules.experiments.launcher import run_cells
+from modules.experiments.launcher import launch
 from modules.experiments.read_plan import read_plan
 from modules.experiments.record import record_plan
 from modules.experiments.results_table import collect
-from modules.experiments.write import (
-    format_folds,
-    format_pooled_confusion,
-    format_table,
-    write_results_json,
-    write_table,
-)
+from modules.experiments.text import format_only_system, format_table
 from modules.report.page import write_report
 
 
-def _seeds(text):
+def _seeds(text: str) -> list[int]:
     """Read "1,2,3"."""
-    seeds = [int(part) for part in text.split(",")]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError
-    return seeds
+    parts = text.split(",")
+    fine = all(p.isdecimal() and int(p) < 2**31 for p in parts)
+    if not fine or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no list of different whole numbers, such as 1,2,3"
+        )
+    return [int(part) for part in parts]
 
 
-def _positive(text):
+def _positive(text: str) -> int:
     """Read a number of jobs."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
     return int(text)
 
 
-def main(arguments=None):
-    """Run from the command line; return the exit status."""
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        description="Run all folds, of one system or of a table of systems.",
+        description="Run all folds of one system or of an experiment.",
         epilog="All other options go to every run, as train.py takes them: "
         "--data_folder ... --encoder_hub ... --device cuda:0",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "file", nargs="?", help="a hyperparameter or experiment file"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("file", nargs="?", help="a hyperparameter or experiment file")
+    add(
         "--late_fusion",
         nargs="+",
         metavar="FOLDER",
         help="instead of a file: fuse the probabilities of these finished "
         "systems, weighted on dev; needs --output_folder",
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, help="runs side by side"
-    )
-    parser.add_argument(
-        "--seeds", type=_seeds, help="such as 1,2,3, instead of the file's"
-    )
-    parser.add_argument("--output_folder", help="default: under results/")
-    parser.add_argument(
+    add("--jobs", type=_positive, default=1, help="runs side by side")
+    add("--seeds", type=_seeds, help="such as 1,2,3, instead of the file's")
+    add("--output_folder", help="default: under results/")
+    add(
         "--report_only",
         action="store_true",
         help="run nothing; write the report of what is finished",
     )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return the exit status."""
+    parser = _parser()
     options, overrides = parser.parse_known_args(arguments)
     if bool(options.file) == bool(options.late_fusion):
         parser.error("give a file, or --late_fusion FOLDER FOLDER")
@@ -90,18 +88,16 @@ def main(arguments=None):
                 options.file, overrides, options.seeds, options.output_folder
             )
             if not options.report_only:
-                record_plan(plan)
-                run_cells(plan, options.jobs)
+                launch(plan, options.jobs, record_plan(plan, options.jobs))
         table = collect(plan)
-        results = write_table(table)
-        path = write_report(table, results)
-        write_results_json(plan, results)
+        results = analyse(table)
+        write_results(table, results)
+        path = write_report(plan, results)
         if len(plan.systems) == 1:
-            print(format_folds(table))
-            print(format_pooled_confusion(table, table.rows[0]))
-        print(format_table(table))
+            print(format_only_system(results))
+        print(format_table(results))
         print(f"report: {path}")
-    missing = [cell for cell in plan.cells if not cell.finished]
+    missing = any(system["missing"] for system in results["systems"])
     return 1 if missing and not options.report_only else 0
 
 

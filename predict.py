@@ -133,28 +133,30 @@ def check_places(output, folder):
         path = pathlib.Path(output)
         if path.suffix not in (".csv", ".jsonl"):
             raise BadInput(f"--output {output} must end in .csv or .jsonl")
-        if not path.parent.is_dir():
-            raise BadInput(f"--output {output}: no such folder: {path.parent}")
-        if path.exists() and not path.is_file():
-            raise BadInput(f"--output {output} is not a file: choose a name")
-        # As `whole_file` will do, whose name is a little longer.
-        probe = path.with_name(f".{path.name}.{os.getpid()}")
         try:
+            if path.exists() and not path.is_file():
+                raise BadInput(f"--output {output} is not a file: rename it")
+            # As `whole_file` will do, whose name is a little longer.
+            probe = path.with_name(f".{path.name}.{os.getpid()}")
             probe.touch()
             probe.unlink()
-        except OSError as problem:
-            raise BadInput(
-                f"--output {output} cannot be written ({problem.strerror}): "
-                "choose another name or folder"
-            ) from problem
+        except (OSError, ValueError) as problem:
+            raise _unwritable("--output", output, problem) from problem
     if folder is not None:
         try:
             os.makedirs(folder, exist_ok=True)
-        except OSError as problem:
-            raise BadInput(
-                f"--plot {folder} cannot be made ({problem.strerror}): choose "
-                "another folder"
-            ) from problem
+        except (OSError, ValueError) as problem:
+            raise _unwritable("--plot", folder, problem) from problem
+
+
+def _unwritable(option, place, problem):
+    """Return the sentence for a place that cannot be written to."""
+    if isinstance(problem, BadInput):
+        return problem
+    reason = getattr(problem, "strerror", None) or problem
+    return BadInput(
+        f"{option} {place} cannot be written ({reason}): choose another place"
+    )
 
 
 def parse(arguments):
@@ -224,8 +226,16 @@ def show(lines, stream):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def answer(options):
-    """Predict, save and print; return the exit status."""
+def answer(options, warned):
+    """Predict, save, then print; return the exit status.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        From `parse`.
+    warned : list of str
+        Warnings about recordings, which grow meanwhile.
+    """
     check_places(options.output, options.plot)
     from modules.inference.allocator import keep_freed_memory
     from modules.inference.recordings import check_segments, find_files
@@ -262,9 +272,9 @@ def answer(options):
                 [printable(label) for label in labels],
             )
             show([table], sys.stdout)
-        show(
-            [f"skipped: {printable(p.sentence)}" for p in problems], sys.stderr
-        )
+        lines = [f"warning: {text}" for text in warned]
+        lines += [f"skipped: {problem.sentence}" for problem in problems]
+        show(map(printable, lines), sys.stderr)
     if options.plot:
         plot_all(options.plot, model, rows, labels, device, options.channel)
     return 1 if problems else 0
@@ -277,19 +287,20 @@ def main(arguments=None):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     options = parse(arguments)
+    warned = []
     with one_sentence(resumes=False), warnings.catch_warnings():
-        warnings.showwarning = _show_warning(warnings.showwarning)
-        return answer(options)
+        warnings.showwarning = _collector(warned, warnings.showwarning)
+        return answer(options, warned)
 
 
-def _show_warning(show_others):
-    """Return a printer of warnings: ours are a line each."""
+def _collector(warned, show_other):
+    """Return a function that keeps warnings about recordings for the end."""
 
     def show_warning(message, category, *place, **more):
         if category.__name__ == "AudioWarning":
-            show([f"warning: {printable(str(message))}"], sys.stderr)
+            warned.append(str(message))
         else:
-            show_others(message, category, *place, **more)
+            show_other(message, category, *place, **more)
 
     return show_warning
 

@@ -168,8 +168,8 @@ def main(arguments=None):
             make_random_encoder(
                 encoder,
                 family="wavlm",
-                layers=24,
-                width=1024,
+                num_hidden_layers=24,
+                hidden_size=1024,
                 config_overrides=LARGE,
             )
         print(pathlib.Path(encoder).name)

@@ -254,8 +254,8 @@ def measure_encoder(folder, options):
         folder / "encoder",
         family="wavlm",
         layer_norm=True,
-        layers=24,
-        width=1024,
+        num_hidden_layers=24,
+        hidden_size=1024,
         config_overrides=LARGE,
     )
     encoder = FrozenEncoder(folder / "encoder").to(options.device)

@@ -1,9 +1,8 @@
 """A small encoder with random weights, in HuggingFace format.
 
-It has everything of a real one but what training gives: hidden states of the
-right number, rate and shape, dropout and LayerDrop that must stay asleep. So
-the whole recipe can be run without a download; results show that it works,
-not how well.
+Its hidden states have the number, rate and shape of a real one's, and it has
+dropout and LayerDrop, which must stay inactive. So the whole recipe can be run
+without a download; results show that it works, not how well.
 """
 
 import argparse
@@ -42,8 +41,8 @@ def make_random_encoder(
     family="wavlm",
     layer_norm=True,
     seed=0,
-    layers=4,
-    width=64,
+    num_hidden_layers=4,
+    hidden_size=64,
     config_overrides=None,
 ):
     """Make the encoder, unless it is there already.
@@ -51,7 +50,7 @@ def make_random_encoder(
     Arguments
     ---------
     folder : str or pathlib.Path
-        Where it goes; a name that says "random" spares misunderstandings.
+        A new folder, best with "random" in its name.
     family : str
         "wavlm", "hubert", "wav2vec2" or "whisper".
     layer_norm : bool
@@ -59,10 +58,10 @@ def make_random_encoder(
         do; otherwise over time, as the base models do. Not for Whisper.
     seed : int
         The same seed gives the same weights.
-    layers : int
+    num_hidden_layers : int
         Transformer layers; there is one hidden state more.
-    width : int
-        Of the hidden states, a multiple of 16.
+    hidden_size : int
+        Channels of a hidden state, a multiple of 16.
     config_overrides : dict
         Any other setting of the family's HuggingFace configuration.
 
@@ -87,10 +86,10 @@ def make_random_encoder(
         )
     make_config, make_model, make_extractor = FAMILIES[family]
     if family == "whisper":
-        settings = _whisper_settings(layers, width)
+        settings = _whisper_settings(num_hidden_layers, hidden_size)
         input_settings = {"feature_size": 80}
     else:
-        settings = _wav2vec_settings(layers, width, layer_norm)
+        settings = _wav2vec_settings(num_hidden_layers, hidden_size, layer_norm)
         input_settings = {
             "do_normalize": layer_norm,
             "return_attention_mask": layer_norm,
@@ -106,8 +105,8 @@ def make_random_encoder(
         (
             "# Random weights",
             "",
-            f"An untrained {family} encoder. It serves to try the recipe out;",
-            "results with it say nothing about any pretrained model.",
+            f"An untrained {family} encoder, to try the recipe without a",
+            "download. Its results are no results of a pretrained model.",
             "",
             f"- seed: {seed}",
             *(
@@ -120,13 +119,13 @@ def make_random_encoder(
     return make_whole(folder, MARKER, description, write)
 
 
-def _wav2vec_settings(layers, width, layer_norm):
+def _wav2vec_settings(num_hidden_layers, hidden_size, layer_norm):
     """Return the settings that WavLM, HuBERT and wav2vec 2.0 share."""
     return {
-        "num_hidden_layers": layers,
-        "hidden_size": width,
+        "num_hidden_layers": num_hidden_layers,
+        "hidden_size": hidden_size,
         "num_attention_heads": 4,
-        "intermediate_size": 2 * width,
+        "intermediate_size": 2 * hidden_size,
         "conv_dim": (32,) * 7,
         # The real ones: 25 ms per frame, a frame every 20 ms.
         "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
@@ -136,16 +135,16 @@ def _wav2vec_settings(layers, width, layer_norm):
     }
 
 
-def _whisper_settings(layers, width):
-    """Return the settings of a Whisper whose decoder is next to nothing."""
+def _whisper_settings(num_hidden_layers, hidden_size):
+    """Return the settings of a Whisper with a minimal decoder."""
     return {
-        "encoder_layers": layers,
-        "d_model": width,
+        "encoder_layers": num_hidden_layers,
+        "d_model": hidden_size,
         "encoder_attention_heads": 4,
-        "encoder_ffn_dim": 2 * width,
+        "encoder_ffn_dim": 2 * hidden_size,
         "decoder_layers": 1,
         "decoder_attention_heads": 4,
-        "decoder_ffn_dim": 2 * width,
+        "decoder_ffn_dim": 2 * hidden_size,
         "num_mel_bins": 80,
         "max_source_positions": 1500,
         "max_target_positions": 8,
@@ -154,8 +153,8 @@ def _whisper_settings(layers, width):
         "bos_token_id": 1,
         "eos_token_id": 2,
         "decoder_start_token_id": 3,
-        # Zero in the published models too; here they would tell a frozen
-        # encoder that is in training mode.
+        # Zero in the published models; here a frozen encoder in training mode
+        # would give other results, which tests would notice.
         "dropout": 0.1,
         "encoder_layerdrop": 0.1,
     }
@@ -172,7 +171,7 @@ def _seeded(seed):
 
 @contextlib.contextmanager
 def _quiet():
-    """Hide the progress bar of a file that is written in no time."""
+    """Hide the progress bar of writing a small file."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -1,9 +1,9 @@
-"""The whole path on synthetic speech, with an encoder of random weights.
+"""Train and test all folds on synthetic speech, with a random encoder.
 
     make demo
 
-What it prints is what a user of IEMOCAP types and sees; what it measures is
-that the path works, not how well a method works.
+It runs the commands that a user of IEMOCAP runs. Its results show that they
+work, not how well a method works.
 """
 
 import pathlib
@@ -19,24 +19,24 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = pathlib.Path("results/demo")
 
 
-def say(text):
+def announce(text: str) -> None:
     """Print a line that stands out among logs."""
     print(f"\n=== {text}", flush=True)
 
 
-def run(*command):
-    """Say and run a command."""
-    say("python " + shlex.join(command))
+def run(*command: str) -> None:
+    """Print and run a command of this recipe."""
+    announce("python " + shlex.join(command))
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
 
 
-def main():
+def main() -> None:
     """Make the corpus and the encoder, train and test all folds."""
     corpus = FOLDER / "synthetic_iemocap"
     encoder = FOLDER / "wavlm-random-weights"
-    say(f"synthetic speech by espeak-ng in IEMOCAP's layout: {corpus}")
+    announce(f"synthetic speech by espeak-ng in IEMOCAP's layout: {corpus}")
     make_corpus(ROOT / corpus)
-    say(f"a small WavLM with random weights: {encoder}")
+    announce(f"a small WavLM with random weights: {encoder}")
     make_random_encoder(ROOT / encoder, family="wavlm", layer_norm=False)
     common = [
         "hparams/corr_wavlm.yaml",
@@ -52,7 +52,7 @@ def main():
     run("train.py", *common, "--test_fold=1", f"--output_folder={first}")
     # What train.py has finished is not run again.
     run("cross_validate.py", *common, f"--output_folder={out}")
-    say("synthetic speech, random encoder: the path works, no more is shown")
+    announce("synthetic speech, random encoder: the commands work, no more")
     print(f"one fold: {first}")
     print(f"report:   {out / 'report.html'}")
 

@@ -30,8 +30,9 @@ MOST_IN_MEMORY = 2**31
 # rate / gcd: 76 thousand at 44.1 kHz, but 700 million at 44101 Hz.
 LARGEST_KERNEL = 2**21
 # The mean of independent channels has half of their power or more; below a
-# tenth, one of them is largely the other one inverted.
-CANCELLED = 0.1
+# tenth, one of them is largely the other one inverted, and below a thousandth
+# (30 dB), what is left is how their noise differs.
+CANCELLED, SILENCED = 0.1, 0.001
 
 # Channels with a name, by number.
 CHANNELS = {"left": 0, "right": 1}
@@ -244,10 +245,10 @@ class _Mixer:
     def check(self):
         """Refuse or warn where the mean of the channels cancels them."""
         share = self.power_of_mean / self.power if self.power else 1.0
-        if share == 0:
+        if share < SILENCED:
             raise BadInput(
-                f"{self.name} is silent when its channels are averaged, since "
-                "one is the other one inverted: choose one of them "
+                f"{self.name} is near silence when its channels are averaged, "
+                "since one is the other one inverted: choose one of them "
                 "(--channel left)"
             )
         if share < CANCELLED:

@@ -17,9 +17,9 @@ import soundfile
 from modules.errors import BadInput
 from modules.spool import decode_with_ffmpeg, kept, unreadable, write_blocks
 
-# Hours: no session is recorded in one file for longer than a day, but a few
+# A day in seconds: no session is recorded in one file for longer, but a few
 # bytes of FLAC can decode to years of silence.
-LONGEST_RECORDING = 24
+LONGEST_RECORDING = 24 * 3600
 # Samples of all channels that are decoded at once.
 BLOCK = 2**20
 # Bytes per sample where a file's size shows whether its header is right.
@@ -131,7 +131,7 @@ def _look(path, stamp):
         if is_packed or samples * file.channels * width > stamp[0]:
             samples = sum(len(block) for block in blocks(file, path))
             _warn_of_loss(path, samples, file)
-        elif samples > LONGEST_RECORDING * 3600 * file.samplerate:
+        elif samples > LONGEST_RECORDING * file.samplerate:
             raise _too_long(path)
         header = Header(samples, file.samplerate, file.channels)
         return header, samples == file.frames
@@ -195,7 +195,7 @@ def blocks(recording, name, start: int = 0, stop: int | None = None):
     BadInput
         If the decoder fails, or does not end within `LONGEST_RECORDING`.
     """
-    longest = LONGEST_RECORDING * 3600 * recording.samplerate
+    longest = LONGEST_RECORDING * recording.samplerate
     most = max(1, BLOCK // recording.channels)
     left = (longest + 1 if stop is None else stop) - start
     try:
@@ -217,7 +217,7 @@ def blocks(recording, name, start: int = 0, stop: int | None = None):
 
 def _warn_of_loss(name, samples, file):
     """Warn where a header names more than there is, and might be right."""
-    longest = LONGEST_RECORDING * 3600 * file.samplerate
+    longest = LONGEST_RECORDING * file.samplerate
     if samples + file.samplerate < file.frames <= longest:
         warnings.warn(
             f"{name} ends after {samples / file.samplerate:.1f} s; its header "
@@ -230,7 +230,7 @@ def _warn_of_loss(name, samples, file):
 def _too_long(name):
     """Return the sentence for a recording of more than a day."""
     return BadInput(
-        f"{name} lasts more than {LONGEST_RECORDING} hours: cut it into parts"
+        f"{name} lasts more than {LONGEST_RECORDING // 3600} hours: cut it into parts"
     )
 
 

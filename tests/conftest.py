@@ -71,8 +71,8 @@ def encoder_folder(tmp_path_factory):
                 family=family,
                 layer_norm=layer_norm,
                 seed=seed,
-                layers=2,
-                width=32,
+                num_hidden_layers=2,
+                hidden_size=32,
             )
         return str(folder)
 
@@ -274,9 +274,9 @@ def table_command(command, tmp_path_factory):
             "systems": [
                 {"name": "s 0", "label_smoothing": 0.0},
                 {"name": "s 0.1", "label_smoothing": 0.1},
+                {"name": "baseline", "hparams": "hparams/baseline.yaml"},
             ],
             "seeds": [1, 2],
-            "floor": True,
             "published": {
                 "source": "nobody",
                 "metric": "WA",

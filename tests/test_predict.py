@@ -1,4 +1,4 @@
-"""predict.py: tables, pictures, odd files, sentences."""
+"""predict.py: tables, plots, odd files, sentences."""
 
 import csv
 import json
@@ -69,23 +69,28 @@ def test_odd_files_are_named_and_skipped(exported, tmp_path, capsys):
     skipped = [s for s in told.err.splitlines() if s.startswith("skipped: ")]
     for name, words in {
         "no_bytes.wav": "cannot be read",
-        "no_samples.wav": "lasts 0 ms",
+        "no_samples.wav": "cannot be read",
         "10ms.wav": "lasts 10 ms",
         "silent.wav": "is silent",
         "nan.wav": "no numbers",
         "text.wav": "cannot be read",
-        "missing.wav": "cannot be read",
-        "cut.flac": "",
+        "missing.wav": "no such file",
+        "cut.flac": "cannot be read",
     }.items():
         assert any(name in line and words in line for line in skipped), name
     with open(output, newline="") as lines:
         rows = list(csv.DictReader(lines))
-    heard = [pathlib.Path(row["file"]).name for row in rows]
-    assert heard == ["25ms.wav", "clipped.wav", "good.wav"]
+    named = {pathlib.Path(r["file"]).name: r["problem"] for r in rows}
+    assert [name for name, problem in named.items() if not problem] == [
+        "25ms.wav",
+        "clipped.wav",
+        "good.wav",
+    ]
+    assert len(named) == 11 and "notes.txt" not in named
     for row in rows:
-        assert sum(float(row[f"p_{k}"]) for k in LABELS) == pytest.approx(
-            1, abs=1e-5
-        )
+        if not row["problem"]:
+            chances = [float(row[f"p_{k}"]) for k in LABELS]
+            assert sum(chances) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +99,12 @@ def test_odd_files_are_named_and_skipped(exported, tmp_path, capsys):
         (["--hop=1"], "--hop needs --segments"),
         (["--segments=900"], "--segments must be"),
         (["--output=x.txt"], ".csv or .jsonl"),
-        (["--output=/no/such/x.csv"], "there is no folder"),
-        (["--device=cuda:77"], "is not to be had"),
+        (["--segments=4", "--hop=1e-9"], "--hop must be"),
+        (["--output=/no/such/x.csv"], "No such file or directory"),
+        ([f"--output={'x' * 300}.csv"], "File name too long"),
+        (["--plot=/dev/null/x"], "cannot be written"),
+        (["--device=cuda:77"], "does not exist on this machine"),
+        (["--device=foo"], "does not exist on this machine"),
     ],
 )
 def test_bad_options_are_one_sentence(exported, capsys, arguments, words):
@@ -121,25 +130,25 @@ def test_bad_models_are_one_sentence(exported, tmp_path, capsys):
         assert message.count("\n") == 1 and "Traceback" not in message
 
 
-def test_a_folder_without_audio_is_told(exported, tmp_path, capsys):
+def test_a_folder_without_audio_is_named(exported, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(exported, tmp_path)
-    assert "holds no audio file" in capsys.readouterr().err
+    assert "has no audio file in it" in capsys.readouterr().err
 
 
-def test_table_and_pictures(exported, tmp_path, capsys):
+def test_table_and_plots(exported, tmp_path, capsys):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         soundfile.write(tmp_path / folder / "x.wav", spoken(3), 16000)
-    pictures = tmp_path / "pictures"
-    assert run(exported, tmp_path, f"--plot={pictures}") == 0
+    plots = tmp_path / "plots"
+    assert run(exported, tmp_path, f"--plot={plots}") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["file", "from", "to", "emotion", *LABELS]
     assert len(lines) == 3
     assert run(exported, tmp_path / "a/x.wav", "--segments=1", "--hop=0.5") == 0
-    names = sorted(path.name for path in pictures.iterdir())
+    names = sorted(path.name for path in plots.iterdir())
     assert names == ["x.wav.png", "x.wav_2.png"]
-    for path in pictures.iterdir():
+    for path in plots.iterdir():
         assert path.read_bytes()[:4] == b"\x89PNG"
 
 

@@ -1,207 +1,207 @@
-"""Figures of the report's sections, from the runs of a table."""
+"""Figures of one system in parts: by class, fold, gender, epoch and layer.
+
+Every function returns plain values, as results.json has them.
+"""
 
 import collections
-import re
 
 import numpy as np
+import pandas as pd
 
-from modules.experiments.significance import (
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    temper,
-)
-from modules.files import read_json
+from modules.experiments import calibration
+from modules.experiments.plan import Plan
+from modules.experiments.results_table import METRICS, Row
 from modules.training.metrics import score
 
-# What manifests call the share of annotators who chose the label.
-AGREEMENT = ("agreement", "recognised")
-_EPOCH = re.compile(
-    r"epoch: (\d+) - train loss: (\S+) - valid loss: (\S+), valid WA: (\S+)"
-)
+# Columns of a learning curve.
+CURVES = ("train_loss", "dev_loss", "dev_WA")
 
 
-def representative(rows):
-    """Return the row that is best on dev; the test set has no say."""
-    heads = [row for row in rows if row.system.is_trained] or rows
-    return max(heads, key=lambda row: row.dev() or 0)
+def best_on_dev(rows: list[Row]) -> Row:
+    """Return the row with the best dev accuracy; no test figure counts.
+
+    A late fusion counts only among late fusions: dev chose its weights.
+    """
+    trained = [row for row in rows if not row.system.fuses] or rows
+    return max(trained, key=lambda row: row.dev() or 0)
 
 
-def learning_curves(row):
-    """Return fold -> [epochs, 3]: train loss, dev loss, dev accuracy.
+def learning_curves(row: Row) -> dict:
+    """Return fold -> name -> value of each epoch, means over seeds.
 
-    Means over the seeds of a fold, as far as all of them went.
+    The seeds of a fold count as far as all of them went. Folds without
+    epochs are absent.
     """
     curves = collections.defaultdict(list)
     for (fold, _), run in row.runs.items():
-        path = run.cell.folder / "train_log.txt"
-        if not path.exists():
-            continue
-        # An epoch that was cut off and run again is there twice.
-        epochs = {
-            int(epoch): [float(value) for value in values]
-            for epoch, *values in _EPOCH.findall(path.read_text())
-        }
-        if epochs:
-            curves[fold].append([epochs[epoch] for epoch in sorted(epochs)])
+        if run.learning_curve:
+            curves[fold].append(pd.DataFrame(run.learning_curve))
     means = {}
     for fold, seeds in sorted(curves.items()):
-        shortest = min(map(len, seeds))
-        means[fold] = np.mean([seed[:shortest] for seed in seeds], axis=0)
+        epochs = pd.concat(seeds).groupby(level=0).mean()
+        means[fold] = epochs[: min(map(len, seeds))].to_dict("list")
     return means
 
 
-def layer_weights(row):
-    """Return fold -> weight of each layer, mean over seeds; {} without."""
+def layer_weights(row: Row) -> dict:
+    """Return fold -> weight of each layer, means over seeds; {} without."""
     weights = collections.defaultdict(list)
     for (fold, _), run in row.runs.items():
-        if run.results.get("layer_weights"):
+        if run.results["layer_weights"]:
             weights[fold].append(run.results["layer_weights"])
-    return {fold: np.mean(own, axis=0) for fold, own in sorted(weights.items())}
-
-
-def manifest(run, split="test"):
-    """Return the entries of a manifest, or {} if it is gone."""
-    path = run.cell.folder / "manifests" / f"{split}.json"
-    return read_json(path) if path.exists() else {}
-
-
-def by_gender(row, labels):
-    """Return gender -> `score` over all folds and seeds; {} if not known."""
-    truth, guess = collections.defaultdict(list), collections.defaultdict(list)
-    for run in row.runs.values():
-        entries = manifest(run)
-        for utterance, t, g in zip(
-            run.test.utterances, run.test.truth, run.test.guess
-        ):
-            gender = entries.get(utterance, {}).get("gender")
-            if gender:
-                truth[gender].append(int(t))
-                guess[gender].append(int(g))
     return {
-        gender: score(truth[gender], guess[gender], labels)
-        for gender in sorted(truth)
+        fold: np.mean(own, axis=0).tolist()
+        for fold, own in sorted(weights.items())
     }
 
 
-def recall_by_fold(row, labels):
-    """Return fold -> label -> recall over the seeds of the fold, or None."""
-    recalls = {}
-    for fold in sorted({fold for fold, _ in row.runs}):
-        counts = row.confusion(fold)
-        sums = counts.sum(axis=1)
-        recalls[fold] = {
-            label: counts[i, i] / sums[i] if sums[i] else None
-            for i, label in enumerate(labels)
-        }
-    return recalls
+def recall(counts: np.ndarray, labels: list[str]) -> dict:
+    """Return label -> recall from counts [true, predicted], or None.
 
-
-def pooled_recall(row, labels):
-    """Return label -> recall over all folds and seeds, or None."""
-    counts = row.confusion()
+    Example
+    -------
+    >>> recall(np.array([[3, 1], [0, 0]]), ["angry", "sad"])
+    {'angry': 0.75, 'sad': None}
+    """
     sums = counts.sum(axis=1)
     return {
-        label: counts[i, i] / sums[i] if sums[i] else None
+        label: float(counts[i, i] / sums[i]) if sums[i] else None
         for i, label in enumerate(labels)
     }
 
 
-def calibration(row):
-    """Return how far probabilities can be believed, before and after.
+def by_gender(row: Row, labels: list[str]) -> dict:
+    """Return gender -> figures over all folds and seeds; {} if not known."""
+    figures = {}
+    for gender, own in row.utterances.groupby("gender"):
+        scores = score(own["truth"].tolist(), own["guess"].tolist(), labels)
+        figures[gender] = {key: scores[key] for key in (*METRICS, "recall")}
+    return figures
 
-    A temperature is fitted on the dev set of each run and used on its test
+
+def calibrate(row: Row) -> dict | None:
+    """Return the calibration before and after temperature scaling.
+
+    A temperature is fitted on the dev set of each run and applied to its test
     set; figures are over the test utterances of all folds and seeds.
 
     Returns
     -------
     figures : dict
-        ``truth`` [n], ``before`` and ``after`` [n, classes], ``ece`` and
-        ``nll`` (two each), ``temperature`` (mean), or None without dev.
+        ``temperature`` (mean), ``ece`` and ``nll`` (before and after), and
+        ``before`` and ``after``: ``confidence``, ``accuracy`` and number of
+        ``utterances`` of each bin that is not empty. None without dev.
     """
     truth, before, after, temperatures = [], [], [], []
     for run in row.runs.values():
-        if run.dev is None or not len(run.dev.truth):
+        if run.dev is None:
             return None
-        temperature = fit_temperature(run.dev.probabilities, run.dev.truth)
+        temperature = calibration.fit_temperature(
+            run.probabilities("dev"), run.dev["truth"].to_numpy()
+        )
         temperatures.append(temperature)
-        truth.append(run.test.truth)
-        before.append(run.test.probabilities)
-        after.append(temper(run.test.probabilities, temperature))
+        truth.append(run.test["truth"])
+        before.append(run.probabilities("test"))
+        after.append(calibration.temper(before[-1], temperature))
     truth = np.concatenate(truth)
     both = np.concatenate(before), np.concatenate(after)
     return {
-        "truth": truth,
-        "before": both[0],
-        "after": both[1],
-        "ece": [expected_calibration_error(p, truth) for p in both],
-        "nll": [negative_log_likelihood(p, truth) for p in both],
         "temperature": float(np.mean(temperatures)),
+        "ece": [calibration.expected_calibration_error(p, truth) for p in both],
+        "nll": [calibration.negative_log_likelihood(p, truth) for p in both],
+        "before": _diagram(both[0], truth),
+        "after": _diagram(both[1], truth),
     }
 
 
-def smoothing_siblings(plan, row, rows):
+def _diagram(probabilities: np.ndarray, truth: np.ndarray) -> dict:
+    """Return the points of a reliability diagram, without empty bins."""
+    found = calibration.reliability(probabilities, truth)
+    names = ("confidence", "accuracy", "utterances")
+    return {n: own[found[2] > 0].tolist() for n, own in zip(names, found)}
+
+
+def smoothing(plan: Plan, row: Row) -> float | None:
+    """Return the label smoothing of a row, or None."""
+    return plan.resolved[row.name].get("label_smoothing")
+
+
+def smoothing_siblings(plan: Plan, row: Row, rows: list[Row]) -> list[Row]:
     """Return the rows that differ from a row in label smoothing alone.
 
     By smoothing, the row itself among them; [row] if there is no other.
     """
 
-    def rest(other):
-        values = dict(plan.resolved[other.system.name])
-        values.pop("label_smoothing", None)
-        return values
+    def rest(other: Row) -> dict:
+        values = plan.resolved[other.name]
+        return {k: v for k, v in values.items() if k != "label_smoothing"}
 
     siblings = [
         other
         for other in rows
-        if other.system.is_trained and rest(other) == rest(row)
+        if smoothing(plan, other) is not None and rest(other) == rest(row)
     ]
-    if not row.system.is_trained or len(siblings) < 2:
+    if len(siblings) < 2 or row not in siblings:
         return [row]
     return sorted(siblings, key=lambda other: smoothing(plan, other))
 
 
-def smoothing(plan, row):
-    """Return the label smoothing of a row."""
-    return plan.resolved[row.system.name]["label_smoothing"]
-
-
-def agreement(row, most_bins=5):
+def agreement(row: Row, most_bins: int = 5) -> list[dict]:
     """Return accuracy against the share of annotators who chose the label.
 
-    Returns
-    -------
-    bins : list of dict
-        ``low``, ``high`` (shares), ``utterances``, ``accuracy`` (over seeds
-        too); [] if the manifests do not tell.
+    A dict for each bin of shares, from ``low`` to ``high``; the accuracy is
+    over seeds too. [] if the manifests have no such share.
     """
-    shares, hits = [], []
-    for run in row.runs.values():
-        entries = manifest(run)
-        for utterance, hit in zip(run.test.utterances, run.test.right):
-            entry = entries.get(utterance, {})
-            known = [entry[key] for key in AGREEMENT if key in entry]
-            if known:
-                shares.append(round(known[0], 6))
-                hits.append((utterance, hit))
-    if len(set(shares)) < 2:
-        return []
+    frame = row.utterances.dropna(subset=["agreement"])
+    shares = frame["agreement"].astype(float).round(6)
+    frame = frame.assign(agreement=shares)
     # Values, where they are few; else as many utterances in each as can be.
-    shares = np.array(shares)
     edges = np.unique(shares)
+    if len(edges) < 2:
+        return []
     if len(edges) > most_bins:
         quantiles = np.linspace(0, 1, most_bins + 1)[1:]
         edges = np.unique(np.quantile(shares, quantiles, method="nearest"))
-    index = np.searchsorted(edges, shares)
-    bins = []
-    for i in range(len(edges)):
-        inside = np.flatnonzero(index == i)
-        bins.append(
-            {
-                "low": float(shares[inside].min()),
-                "high": float(shares[inside].max()),
-                "utterances": len({hits[j][0] for j in inside}),
-                "accuracy": float(np.mean([hits[j][1] for j in inside])),
-            }
-        )
-    return bins
+    return [
+        {
+            "low": float(own["agreement"].min()),
+            "high": float(own["agreement"].max()),
+            "utterances": own["utterance"].nunique(),
+            "accuracy": float(own["right"].mean()),
+        }
+        for _, own in frame.groupby(np.searchsorted(edges, shares))
+    ]
+
+
+def confident_examples(row: Row, labels: list[str], count: int = 3) -> dict:
+    """Return the most confident right and wrong test utterances.
+
+    Of the row's first seed only, so that no utterance is there twice; as
+    many right ones as wrong ones, in lists of dicts.
+    """
+    frame = row.utterances
+    frame = frame[frame["seed"] == frame["seed"].min()]
+    frame = frame.sort_values("confidence", ascending=False, kind="stable")
+    examples = {"system": row.name}
+    for kind, right in (("right", True), ("wrong", False)):
+        chosen = frame[frame["right"] == right].head(count)
+        examples[kind] = [
+            _example(row, line, labels) for line in chosen.itertuples()
+        ]
+    return examples
+
+
+def _example(row: Row, line, labels: list[str]) -> dict:
+    """Return one line of `Row.utterances` with all its probabilities."""
+    run = row.runs[line.fold, line.seed]
+    place = list(run.test["utterance"]).index(line.utterance)
+    chances = run.probabilities("test")[place]
+    return {
+        "utterance": line.utterance,
+        "speaker": line.speaker,
+        "fold": line.fold,
+        "seed": line.seed,
+        "truth": labels[line.truth],
+        "guess": labels[line.guess],
+        "probabilities": dict(zip(labels, chances.tolist())),
+    }

@@ -1,86 +1,35 @@
-"""Rows of a table compared over the speakers that they were tested on."""
+"""Systems compared over the speakers that they were tested on."""
 
-import collections
 import itertools
 
 import numpy as np
+import pandas as pd
 
+from modules.experiments.results_table import Row
 from modules.experiments.significance import (
     bootstrap_interval,
-    mean_interval,
+    mean_intervals,
     paired_tests,
 )
 
 
-def speaker_confusions(row, classes):
-    """Return speaker -> counts [true, predicted], averaged over seeds.
+def intervals(row: Row, classes: int) -> dict:
+    """Return "WA" and "UA" -> 95% interval by resampling speakers.
 
-    Arguments
-    ---------
-    row : modules.experiments.results_table.Row
-        With at least one run.
-    classes : int
-        How many.
+    Every utterance counts once, averaged over the seeds of its fold.
     """
-    seeds = collections.Counter(fold for fold, _ in row.runs)
-    confusions = collections.defaultdict(lambda: np.zeros((classes, classes)))
-    for (fold, _), run in row.runs.items():
-        test = run.test
-        for speaker, truth, guess in zip(test.speakers, test.truth, test.guess):
-            confusions[speaker][truth, guess] += 1 / seeds[fold]
-    return dict(sorted(confusions.items()))
+    frame = row.utterances
+    speakers, names = pd.factorize(frame["speaker"], sort=True)
+    seeds = frame.groupby("fold")["seed"].transform("nunique")
+    confusions = np.zeros((len(names), classes, classes))
+    np.add.at(confusions, (speakers, frame["truth"], frame["guess"]), 1 / seeds)
+    return bootstrap_interval(confusions)
 
 
-def intervals(row, classes):
-    """Return "WA" and "UA" -> 95% interval by resampling speakers."""
-    confusions = speaker_confusions(row, classes)
-    return bootstrap_interval(np.stack(list(confusions.values())))
-
-
-def correctness(row):
-    """Return (speaker, class, utterance) -> share of seeds that were right."""
-    right = collections.defaultdict(list)
-    for run in row.runs.values():
-        test = run.test
-        keys = zip(test.speakers, map(int, test.truth), test.utterances)
-        for key, hit in zip(keys, test.right):
-            right[key].append(hit)
-    return {key: float(np.mean(hits)) for key, hits in right.items()}
-
-
-def speaker_scores(scores, common):
-    """Return the mean score of each speaker, and the mean over its classes.
-
-    Arguments
-    ---------
-    scores : dict
-        From `correctness`.
-    common : list of tuple
-        Keys that count.
-
-    Returns
-    -------
-    means : numpy.ndarray
-        WA and UA, [2, speakers].
-    """
-    speakers = collections.defaultdict(lambda: collections.defaultdict(list))
-    for key in common:
-        speakers[key[0]][key[1]].append(scores[key])
-    return np.array(
-        [
-            [
-                np.mean(list(itertools.chain(*classes.values()))),
-                np.mean([np.mean(hits) for hits in classes.values()]),
-            ]
-            for classes in speakers.values()
-        ]
-    ).T
-
-
-def compare(rows):
+def compare(rows: list[Row]) -> tuple[list[dict], int, int]:
     """Compare every pair of rows on the utterances that all of them have.
 
-    Per speaker the difference of two rows' accuracies (over seeds averaged)
+    Per speaker the difference of two rows' accuracies (averaged over seeds)
     and of their mean recalls of the classes that this speaker has; see
     `modules.experiments.significance.paired_tests`.
 
@@ -96,44 +45,43 @@ def compare(rows):
         over speakers), ``interval`` (95%), ``p``, ``p_holm``, ``p_max``;
         ``UA``: a dict of the same.
     speakers, utterances : int
-        How many were compared on.
+        Number of speakers and utterances that were compared.
     """
-    scores = [correctness(row) for row in rows]
-    common = sorted(set.intersection(*map(set, scores))) if scores else []
-    speakers = len({key[0] for key in common})
-    if len(rows) < 2 or not common:
-        return [], speakers, len(common)
-    means = np.stack([speaker_scores(own, common) for own in scores])
-    indices = list(itertools.combinations(range(len(rows)), 2))
+    keys = ["speaker", "truth", "utterance"]
+    # Of each utterance the share of seeds that recognised it.
+    shares = [row.utterances.groupby(keys)["right"].mean() for row in rows]
+    places = range(len(rows))
+    common = pd.concat(shares, axis=1, join="inner", keys=places)
+    by_speaker = common.groupby("speaker").mean()
+    recalls = common.groupby(["speaker", "truth"]).mean()
+    by_class = recalls.groupby("speaker").mean()
+    speakers, utterances = len(by_speaker), len(common)
+    if len(rows) < 2 or not utterances:
+        return [], speakers, utterances
+    pairs = list(itertools.combinations(places, 2))
     tested = [
-        _tested(
-            np.stack(
-                [means[i, k] - means[j, k] for i, j in indices], axis=1
-            )  # [speakers, pairs]
-        )
-        for k in range(2)
+        _tested(np.stack([means[i] - means[j] for i, j in pairs], axis=1))
+        for means in (by_speaker, by_class)
     ]
     return (
         [
             {"first": rows[i].name, "second": rows[j].name, **wa, "UA": ua}
-            for (i, j), wa, ua in zip(indices, *tested)
+            for (i, j), wa, ua in zip(pairs, *tested)
         ],
         speakers,
-        len(common),
+        utterances,
     )
 
 
-def _tested(differences):
-    """Return per pair what differences [speakers, pairs] say."""
+def _tested(differences: np.ndarray) -> list[dict]:
+    """Return the tests of differences [speakers, pairs], a dict per pair."""
+    figures = {
+        "difference": differences.mean(axis=0),
+        "interval": mean_intervals(differences),
+    }
+    names = ("p", "p_holm", "p_max")
+    figures |= dict(zip(names, paired_tests(differences)))
     return [
-        {
-            "difference": float(difference.mean()),
-            "interval": mean_interval(difference),
-            "p": float(p),
-            "p_holm": float(p_holm),
-            "p_max": float(p_max),
-        }
-        for difference, p, p_holm, p_max in zip(
-            differences.T, *paired_tests(differences)
-        )
+        {name: values[pair].tolist() for name, values in figures.items()}
+        for pair in range(differences.shape[1])
     ]

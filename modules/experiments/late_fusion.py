@@ -1,6 +1,5 @@
 """Late fusion: the probabilities of finished runs, weighted on dev."""
 
-import json
 import pathlib
 import re
 import shutil
@@ -9,16 +8,16 @@ import numpy as np
 import torch
 
 from modules.errors import BadInput
+from modules.experiments.finished_run import FinishedRun
 from modules.experiments.plan import Plan, System
-from modules.experiments.results_table import read_predictions
-from modules.files import check_vacant, read_json, write_rows, write_text
-from modules.training.metrics import prediction_rows, score, write_results
+from modules.files import check_vacant, read_json, write_json, write_rows
+from modules.training.metrics import Predictions, score
 
 FUSION = "late fusion"
 _STEPS = 10_000
 
 
-def fit_weights(probabilities, truth):
+def fit_weights(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the weights under which dev is most likely.
 
     They are those of a mixture of the systems, found by expectation
@@ -49,69 +48,7 @@ def fit_weights(probabilities, truth):
     return weights / weights.sum()
 
 
-class _Finished:
-    """A finished run to be fused.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Its output folder.
-    """
-
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder)
-        try:
-            self.results = read_json(self.folder / "results.json")
-            self.labels = self.results["labels"]
-            self.splits = {
-                split: read_predictions(self.folder / name, self.labels)
-                for split, name in (
-                    ("dev", "dev_predictions.csv"),
-                    ("test", "predictions.csv"),
-                )
-            }
-        except (OSError, ValueError, KeyError) as problem:
-            raise BadInput(
-                f"{self.folder} is no finished run with predictions of dev "
-                f"and test ({type(problem).__name__}): finish it first"
-            ) from problem
-
-    def probabilities(self, split, utterances):
-        """Return probabilities in an order, [utterances, classes]."""
-        own = self.splits[split]
-        places = {name: i for i, name in enumerate(own.utterances)}
-        return own.probabilities[[places[name] for name in utterances]]
-
-
-def _check_alike(first, other):
-    """Refuse runs that were not given the same task.
-
-    Raises
-    ------
-    BadInput
-        Naming both folders and what differs.
-    """
-
-    def refuse(what):
-        raise BadInput(
-            f"{other.folder} and {first.folder} cannot be fused: they have "
-            f"other {what}; give runs of the same fold, seed and corpus"
-        )
-
-    if other.labels != first.labels:
-        refuse("labels")
-    if other.results["test_fold"] != first.results["test_fold"]:
-        refuse("test folds")
-    for split, own in first.splits.items():
-        theirs = other.splits[split]
-        if sorted(own.utterances) != sorted(theirs.utterances):
-            refuse(f"utterances in {split}")
-        truths = dict(zip(theirs.utterances, theirs.truth))
-        if [truths[name] for name in own.utterances] != own.truth.tolist():
-            refuse(f"labels of the same utterances in {split}")
-
-
-def fuse_runs(folders, target):
+def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
     """Fuse finished runs of one fold into a run of its own.
 
     Arguments
@@ -124,130 +61,120 @@ def fuse_runs(folders, target):
     Returns
     -------
     results : dict
-        What is in results.json; ``fusion_weights`` by folder among it.
+        Content of results.json, with ``fusion_weights`` by folder.
 
     Raises
     ------
     BadInput
         If the runs have other folds, labels or utterances.
     """
-    runs = [_Finished(folder) for folder in folders]
+    runs = [FinishedRun(folder) for folder in folders]
     first = runs[0]
-    for other in runs[1:]:
-        _check_alike(first, other)
     both = {
-        split: np.stack(
-            [run.probabilities(split, own.utterances) for run in runs]
-        )
-        for split, own in first.splits.items()
+        split: np.stack([_aligned(first, run, split) for run in runs])
+        for split in ("dev", "test")
     }
-    weights = fit_weights(both["dev"], first.splits["dev"].truth)
-    rows = {}
-    for split, own in first.splits.items():
-        fused = np.tensordot(weights, both[split], axes=1)
-        speakers = zip(own.utterances, own.speakers)
-        rows[split] = prediction_rows(
-            (
-                own.utterances,
-                torch.from_numpy(own.truth),
-                torch.from_numpy(fused).log(),
-            ),
-            {name: {"speaker": speaker} for name, speaker in speakers},
-            first.labels,
-        )
-    scores = {
-        split: score(
-            own.truth.tolist(),
-            [first.labels.index(row["prediction"]) for row in rows[split]],
-            first.labels,
-        )
-        for split, own in first.splits.items()
-    }
-    same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
-    results = (
-        {"system": FUSION}
-        | scores["test"]
-        | {key: first.results.get(key) for key in same}
-        | {
-            "dev_WA": scores["dev"]["WA"],
-            "fused": [str(run.folder) for run in runs],
-            "fusion_weights": weights.tolist(),
-        }
-    )
+    weights = fit_weights(both["dev"], first.dev["truth"].to_numpy())
     target = pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)
     if (first.folder / "manifests").is_dir():
         shutil.copytree(
             first.folder / "manifests", target / "manifests", dirs_exist_ok=True
         )
-    write_rows(target / "dev_predictions.csv", rows["dev"])
-    write_results(target, results, rows["test"])
+    scores = {}
+    for split, name in (("dev", "dev_predictions"), ("test", "predictions")):
+        fused = np.tensordot(weights, both[split], axes=1)
+        path = target / f"{name}.csv"
+        scores[split] = _write_predictions(path, first, split, fused)
+    same = ("test_fold", "seed", "n_train", "n_dev", "n_test")
+    results = {"system": FUSION} | scores["test"]
+    results |= {key: first.results.get(key) for key in same}
+    results |= {
+        "dev_WA": scores["dev"]["WA"],
+        "fused": [str(run.folder) for run in runs],
+        "fusion_weights": weights.tolist(),
+    }
+    write_json(target / "results.json", results)
     return results
 
 
-def find_runs(folder):
-    """Return the finished runs of a system.
+def _write_predictions(path, first, split, fused):
+    """Write fused probabilities [utterances, k]; return their scores."""
+    own = getattr(first, split)
+    predictions = Predictions(
+        list(own["utterance"]),
+        torch.tensor(own["truth"].to_numpy()),
+        torch.from_numpy(fused).log(),
+    )
+    entries = own.set_index("utterance")[["speaker"]].to_dict("index")
+    write_rows(path, predictions.rows(entries, first.labels))
+    return score(*predictions.pairs(), first.labels)
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Holds ``fold_<k>/seed_<s>``.
 
-    Returns
-    -------
-    runs : dict
-        (fold, seed) -> folder.
+def _aligned(first: FinishedRun, run: FinishedRun, split: str) -> np.ndarray:
+    """Return probabilities of a run in the order of the first run's.
 
     Raises
     ------
     BadInput
-        If there are none.
+        If the two runs were not given the same task.
+    """
+    own, theirs = getattr(first, split), getattr(run, split)
+    if own is None or theirs is None:
+        folder = (first if own is None else run).folder
+        raise BadInput(f"{folder} has no predictions of dev: run it again")
+    theirs = theirs.set_index("utterance")
+    if run.labels != first.labels:
+        differing = "labels"
+    elif run.results["test_fold"] != first.results["test_fold"]:
+        differing = "test folds"
+    elif sorted(own["utterance"]) != sorted(theirs.index):
+        differing = f"utterances in {split}"
+    else:
+        theirs = theirs.loc[own["utterance"]]
+        if list(theirs["truth"]) == list(own["truth"]):
+            return theirs[run.labels].to_numpy()
+        differing = f"labels of the same utterances in {split}"
+    raise BadInput(
+        f"{run.folder} and {first.folder} cannot be fused: they have other "
+        f"{differing}; give runs of the same fold, seed and corpus"
+    )
+
+
+def find_runs(folder: str | pathlib.Path) -> dict:
+    """Return (fold, seed) -> folder of the finished runs of a system.
+
+    They are ``fold_<k>/seed_<s>`` in its folder; none is refused.
     """
     runs = {}
     for path in pathlib.Path(folder).glob("fold_*/seed_*/results.json"):
-        numbers = re.fullmatch(
-            r"fold_(\d+)/seed_(\d+)", path.parent.relative_to(folder).as_posix()
-        )
+        place = path.parent.relative_to(folder).as_posix()
+        numbers = re.fullmatch(r"fold_(\d+)/seed_(\d+)", place)
         if numbers:
             runs[int(numbers[1]), int(numbers[2])] = path.parent
     if not runs:
         raise BadInput(
-            f"{folder} holds no finished runs (fold_*/seed_*/results.json): "
+            f"{folder} has no finished runs (fold_*/seed_*/results.json): "
             "give the folder of a system that cross_validate.py has finished"
         )
     return dict(sorted(runs.items()))
 
 
-def _check_record(target, folders):
-    """Refuse a folder that holds another fusion or no fusion at all."""
-    record = target / "fusion.json"
-    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
-    if record.exists() and read_json(record) == names:
-        return
-    check_vacant(target)
-    target.mkdir(parents=True, exist_ok=True)
-    write_text(record, json.dumps(names) + "\n")
-
-
-def fuse_systems(folders, output_folder):
-    """Fuse all folds and seeds of finished systems.
+def fuse_systems(folders: list[str], output_folder: str) -> Plan:
+    """Fuse all folds and seeds of finished systems; return their plan.
 
     Arguments
     ---------
     folders : list of str
         See `find_runs`.
     output_folder : str
-        Where the fused runs go.
-
-    Returns
-    -------
-    plan : modules.experiments.plan.Plan
-        Of the fused runs, for the report.
+        Folder of the fused runs.
 
     Raises
     ------
     BadInput
-        If the systems have other folds or seeds, or their runs differ.
+        If the systems have other folds or seeds, their runs differ, or the
+        output folder has something else in it.
     """
     found = [find_runs(folder) for folder in folders]
     for folder, runs in zip(folders[1:], found[1:]):
@@ -258,33 +185,28 @@ def fuse_systems(folders, output_folder):
                 f"has fold {odd[0]}, seed {odd[1]}; finish it first"
             )
     target = pathlib.Path(output_folder)
-    _check_record(target, folders)
-    for (fold, seed), folder in found[0].items():
+    _claim(target, folders)
+    for (fold, seed), first in found[0].items():
         place = target / f"fold_{fold}" / f"seed_{seed}"
         fuse_runs([runs[fold, seed] for runs in found], place)
-    first = next(iter(found[0].values()))
-    hparams_file = first / "hyperparams.yaml"
+    file, fuses = first / "hyperparams.yaml", tuple(map(str, folders))
     return Plan(
-        title=f"{FUSION} of {' and '.join(map(str, folders))}",
+        title=f"{FUSION} of {' and '.join(fuses)}",
         file=target,
-        hparams_file=hparams_file,
-        overrides=[],
-        systems=[
-            System(
-                FUSION,
-                {},
-                hparams_file,
-                FUSION,
-                "",
-                ".",
-                fuses=tuple(map(str, folders)),
-            )
-        ],
+        systems=[System(FUSION, {}, file, fuses=fuses, folder=".")],
         folds=sorted({fold for fold, _ in found[0]}),
         seeds=sorted({seed for _, seed in found[0]}),
-        published={},
-        published_source="",
-        published_metric="WA",
         output_folder=target,
-        resolved={FUSION: {"fused": [str(folder) for folder in folders]}},
+        resolved={FUSION: {"fused": list(fuses)}},
     )
+
+
+def _claim(target, folders):
+    """Refuse an output folder with another fusion or something else in it."""
+    record = target / "fusion.json"
+    names = [str(pathlib.Path(folder).resolve()) for folder in folders]
+    if record.exists() and read_json(record) == names:
+        return
+    check_vacant(target)
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(record, names)

@@ -1,57 +1,65 @@
-"""What a table runs: systems x folds x seeds."""
+"""What an experiment runs: systems x folds x seeds."""
 
 import dataclasses
+import json
 import pathlib
+import re
+from typing import Any
 
-FLOOR = "logistic_regression"
-# In the folder of a run: all it says, and why it has no results.
-LOG = "cell.log"
+import yaml
+
+from modules.experiments.experiment_file import Published
+
+# In the folder of a run: its output, and the reason why it has no results.
+LOG = "run.log"
 FAILED = "failed.txt"
 
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """One row of the table.
+    """One row of the results table.
 
     Attributes
     ----------
-    name : str
-        Of the row, and of its folder.
+    row : str
+        Its name in the list of systems.
     settings : dict
-        What the experiment file sets: key -> value.
+        What the experiment file sets: key -> value. In a text, <test_fold>
+        and <seed> stand for those of a run.
     hparams_file : pathlib.Path
-        What it is run with.
-    row, column : str
-        Name among the systems, and among the grid ("" without one).
-    folder : str
-        Under the table's.
-    floor : bool
-        Whether it is the logistic regression of floor.py.
+        The hyperparameter file of its runs.
+    column : str
+        Name of its variation in the grid; "" without one.
     fuses : tuple of str
         Names of the systems that it is the late fusion of.
     overrides : tuple of str
-        From the command line, without keys that its file does not have.
+        Command-line options, without keys that its file does not have.
+    folder : str
+        Relative to the folder of the experiment; "." for the only system of
+        an experiment. By default from its name.
     """
 
-    name: str
+    row: str
     settings: dict
     hparams_file: pathlib.Path
-    row: str
-    column: str
-    folder: str
-    floor: bool = False
+    column: str = ""
     fuses: tuple = ()
     overrides: tuple = ()
+    folder: str = ""
+
+    def __post_init__(self):
+        folder = self.folder or re.sub(r"[^\w.()-]+", "_", self.name)
+        object.__setattr__(self, "folder", folder)
 
     @property
-    def is_trained(self):
-        """Whether it has a head of its own that train.py trains."""
-        return not (self.floor or self.fuses)
+    def name(self) -> str:
+        """Name of the row and, if there is one, of the column."""
+        return f"{self.row}, {self.column}" if self.column else self.row
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One run: a system, a test fold and a seed, in a folder of its own."""
+class PlannedRun:
+    """One system, one test fold and one seed, in a folder of their own."""
 
     system: System
     fold: int
@@ -59,62 +67,52 @@ class Cell:
     folder: pathlib.Path
 
     @property
-    def name(self):
-        """For people."""
+    def name(self) -> str:
+        """Name of the run in messages."""
         return f"{self.system.name}, fold {self.fold}, seed {self.seed}"
 
     @property
-    def finished(self):
-        """Whether its results are there."""
+    def finished(self) -> bool:
+        """Whether the run has written its results."""
         return (self.folder / "results.json").exists()
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that is to be run, checked.
+    """A checked experiment.
 
     Attributes
     ----------
     title : str
-        Of the table.
+        Of the report.
     file : pathlib.Path
-        The file that was given.
-    hparams_file : pathlib.Path
-        Base of the runs whose system names no other.
-    overrides : list of str
-        From the command line, for every run whose file has that key.
+        The file that the user gave.
     systems : list of System
     folds, seeds : list of int
-    published : dict
-        System -> {"mean": percent, "std": percent or None}; with a second
-        metric also {"second": {"mean": percent, "std": percent or None}}.
-    published_source : str
-        Where from.
-    published_metric : str
-        "WA", "UA" or "macro_f1"; with a second one "WA / UA" or the like.
     output_folder : pathlib.Path
     resolved : dict
-        System -> settings of its runs, to tell tables apart.
+        System -> settings of its runs, which tell experiments apart.
+    overrides : list of str
+        From the command line, for every run whose file has that key.
+    published : modules.experiments.experiment_file.Published
+        Figures of a publication, or None.
     """
 
     title: str
     file: pathlib.Path
-    hparams_file: pathlib.Path
-    overrides: list
     systems: list
     folds: list
     seeds: list
-    published: dict
-    published_source: str
-    published_metric: str
     output_folder: pathlib.Path
     resolved: dict
+    overrides: list = dataclasses.field(default_factory=list)
+    published: Published | None = None
 
     @property
-    def cells(self):
-        """All cells; a seed is complete before the next one begins."""
+    def runs(self) -> list[PlannedRun]:
+        """All runs; every run of a seed comes before those of the next."""
         return [
-            Cell(
+            PlannedRun(
                 system,
                 fold,
                 seed,
@@ -129,8 +127,8 @@ class Plan:
         ]
 
     @property
-    def command(self):
-        """What cross_validate.py is given to make the table again."""
+    def command(self) -> list[str]:
+        """Arguments of cross_validate.py that repeat the experiment."""
         first = self.systems[0]
         if first.fuses and first.folder == ".":
             folder = str(self.output_folder)
@@ -138,46 +136,63 @@ class Plan:
         seeds = ",".join(map(str, self.seeds))
         return [str(self.file), *self.overrides, "--seeds", seeds]
 
-    def parts(self, cell):
-        """Return the cells that a late fusion is of; none of others."""
-        return [
-            other
-            for name in cell.system.fuses
-            for other in self.cells
-            if (other.system.name, other.fold, other.seed)
-            == (name, cell.fold, cell.seed)
-        ]
+    def fused_folders(self, run: PlannedRun) -> list[pathlib.Path]:
+        """Return the folders of the runs that a late fusion combines."""
+        folders = {
+            (other.system.name, other.fold, other.seed): other.folder
+            for other in self.runs
+        }
+        return [folders[name, run.fold, run.seed] for name in run.system.fuses]
 
-    def reads_table(self, cell):
-        """Tell whether a cell reads what others of the table leave."""
+    def reads_experiment(self, run: PlannedRun) -> bool:
+        """Return whether a run reads the output of other runs."""
         return any(
             str(self.output_folder) in str(value)
-            for value in cell.system.settings.values()
+            for value in run.system.settings.values()
         )
 
-    def arguments(self, cell):
-        """Return the command line of a cell, as train.py takes it."""
-        own = cell.system.settings | {
-            "test_fold": cell.fold,
-            "seed": cell.seed,
-            "output_folder": cell.folder,
+    def arguments(self, run: PlannedRun) -> list[str]:
+        """Return the command line of a run, as train.py takes it."""
+        numbers = {"test_fold": run.fold, "seed": run.seed}
+        own = {
+            key: _filled(value, numbers)
+            for key, value in run.system.settings.items()
         }
-        if cell.system.floor:
-            own["system"] = FLOOR
-        elif cell.system.folder != ".":
-            own["system"] = cell.system.name
+        own |= numbers | {"output_folder": run.folder}
+        if run.system.folder != ".":
+            own["system"] = run.system.name
         return [
-            str(cell.system.hparams_file),
-            *cell.system.overrides,
+            str(run.system.hparams_file),
+            *run.system.overrides,
             *as_options(own),
             "--noprogressbar",
         ]
 
 
-def as_options(values):
-    """Return --key=value, in YAML's spelling."""
+def _filled(value: Any, numbers: dict) -> Any:
+    """Return a setting with <test_fold> and <seed> replaced."""
+    for key, number in numbers.items():
+        if isinstance(value, str):
+            value = value.replace(f"<{key}>", str(number))
+    return value
+
+
+def as_options(values: dict) -> list[str]:
+    """Return --key=value for each setting, spelt as in YAML.
+
+    Example
+    -------
+    >>> as_options({"lr": 0.5, "revision": None, "pooling": {"class": "a.B"}})
+    ['--lr=0.5', '--revision=null', '--pooling={class: a.B}']
+    """
+    return [f"--{key}={_spelt(value)}" for key, value in values.items()]
+
+
+def _spelt(value: Any) -> str:
+    """Return a value as YAML has it in one line."""
+    if isinstance(value, dict):
+        copied = json.loads(json.dumps(value))  # without aliases
+        options = {"default_flow_style": True, "sort_keys": False}
+        return yaml.safe_dump(copied, width=float("inf"), **options).strip()
     spelt = {"True": "true", "False": "false", "None": "null"}
-    return [
-        f"--{key}={spelt.get(str(value), value)}"
-        for key, value in values.items()
-    ]
+    return spelt.get(str(value), str(value))

@@ -1,154 +1,161 @@
-"""Reading a plan from a hyperparameter file or an experiment file."""
+"""Reading a plan from a hyperparameter file or an experiment file.
+
+One rule decides which systems a shared setting reaches, be it from
+``settings`` or the grid of an experiment file or from the command line: all
+systems whose hyperparameter file has that key. A key that no file has reaches
+all systems, which refuse it with the keys that they have. A system's own
+settings take precedence over the grid, the grid and the command line over
+``settings``.
+"""
 
 import dataclasses
-import json
 import pathlib
 import re
 
 from modules.errors import BadInput
 from modules.experiments.experiment_file import (
     ROOT,
+    Entry,
+    ExperimentFile,
     is_experiment,
     read_experiment_file,
 )
-from modules.experiments.plan import FLOOR, Plan, System, as_options
-from modules.training.experiment import load_experiment, read_hparams_file
-from modules.training.settings import settings
+from modules.experiments.plan import Plan, System, as_options
+from modules.training.configuration import (
+    load_configuration,
+    plain_values,
+    top_level_keys,
+)
 
-# Given to every cell by the table itself.
+# The experiment itself sets these keys of every run.
 OWN_KEYS = {
     "test_fold": "all folds are run",
     "seed": "give --seeds 1,2,3",
     "output_folder": "give it after the file, without =",
     "system": "the experiment file names the systems",
 }
-# What differs from cell to cell, or may move.
-_NOT_OF_A_SYSTEM = re.compile(r"test_fold|seed|system|.*(_folder|_file|_log)")
-# In a value of an experiment file: the folder of its table.
-TABLE = "<table>"
-# What the floor depends on among what a grid may vary.
-_FEATURES = ("encoder_hub", "encoder_revision", "cache_format", "dev_split")
+# Keys that differ from run to run, or name places that may move.
+_NOT_OF_A_SYSTEM = re.compile(r"__.*|test_fold|seed|system|.*(_folder|_file)")
+# In a value of an experiment file: the folder of its experiment.
+EXPERIMENT = "<experiment>"
 
 
-def read_plan(file, overrides=(), seeds=None, output_folder=None):
+def read_plan(
+    file: str | pathlib.Path,
+    overrides: list[str] = (),
+    seeds: list[int] | None = None,
+    output_folder: str | None = None,
+) -> Plan:
     """Read and check a hyperparameter file or an experiment file.
 
     Arguments
     ---------
-    file : str
+    file : str or pathlib.Path
         Of either kind.
     overrides : list of str
-        ``--key=value``, handed to every run whose file has the key.
+        ``--key=value``, for every run whose file has the key.
     seeds : list of int
         Instead of the file's.
     output_folder : str
-        Instead of ``results/<name of the file>``; an experiment's name has
-        its folder's before it.
-
-    Returns
-    -------
-    plan : Plan
+        Instead of ``results/<name of the file>``; the name of an experiment
+        begins with the folder of its file.
 
     Raises
     ------
     BadInput
         If something in the file or the overrides cannot be run.
     """
-    file = pathlib.Path(file)
-    overrides = list(overrides)
-    if is_experiment(file):
-        experiment = read_experiment_file(file)
-        name = f"{file.resolve().parent.name}/{file.stem}"
-        hparams_file = ROOT / experiment["hparams"]
-        _check_overrides(file, overrides, experiment)
-        output_folder = output_folder or f"results/{name}"
-        systems = _systems(experiment, _keys(overrides), output_folder)
+    file, overrides = pathlib.Path(file), list(overrides)
+    of_one = not is_experiment(file)
+    experiment = None if of_one else read_experiment_file(file)
+    _check_keys(file, overrides, experiment)
+    if of_one:
+        experiment, systems, folder = _of_one_system(file, overrides)
     else:
-        _check_overrides(file, overrides, {})
-        hparams_file = file
-        hparams, _ = load_experiment([str(file), *overrides])
-        # Where train.py would put them: folds that it trained are not again.
-        system = hparams["system"]
-        name = f"{file.stem}/{system}"
-        systems = [System(system, {}, file, system, "", ".")]
-        experiment = {
-            "title": f"{file.stem}, {system}",
-            "seeds": [hparams["seed"]],
-            "published": {},
-        }
+        folder = f"results/{file.resolve().parent.name}/{file.stem}"
+        folder = output_folder or folder
+        systems = _systems(experiment, _keys(overrides), folder)
     systems = _with_overrides(systems, overrides)
     resolved, folds = _resolve(systems)
     plan = Plan(
-        title=experiment["title"],
+        title=experiment.title,
         file=file,
-        hparams_file=hparams_file,
-        overrides=overrides,
         systems=systems,
         folds=folds,
-        seeds=list(seeds or experiment["seeds"]),
-        published=experiment["published"].get("figures", {}),
-        published_source=experiment["published"].get("source", ""),
-        published_metric=experiment["published"].get("metric", "WA"),
-        output_folder=pathlib.Path(output_folder or f"results/{name}"),
+        seeds=list(seeds or experiment.seeds),
+        output_folder=pathlib.Path(output_folder or folder),
         resolved=resolved,
+        overrides=overrides,
+        published=experiment.published,
     )
     _check_names(plan)
     return plan
 
 
-def _systems(experiment, given, table):
-    """Return every system with every variation of the grid.
+def _of_one_system(file: pathlib.Path, overrides: list[str]) -> tuple:
+    """Return experiment, systems and folder of a hyperparameter file."""
+    hparams, _ = load_configuration([str(file), *overrides])
+    name = hparams["system"]
+    experiment = ExperimentFile.model_construct(
+        title=f"{file.stem}, {name}", seeds=[hparams["seed"]]
+    )
+    # Where train.py writes, so that folds it has trained are not repeated.
+    folder = pathlib.Path(hparams["output_folder"]).parents[1]
+    return experiment, [System(name, {}, file, folder=".")], folder
 
-    The command line takes precedence over the file's common settings, which
-    are for the common hyperparameter file: a system with a file of its own
-    has none of them.
-    """
-    common = {k: v for k, v in experiment["settings"].items() if k not in given}
-    grid = experiment["grid"] or [{"name": ""}]
 
-    def make(row, column, values, floor=False):
-        name = ", ".join(filter(None, [row, column]))
-        folder = re.sub(r"[^\w.()-]+", "_", name)
-        own_file = values.get("hparams")
-        settings = {} if own_file else common
-        settings = settings | {
+class _Reach:
+    """Whether a key reaches a hyperparameter file: the rule of this module."""
+
+    def __init__(self, files: set[pathlib.Path]):
+        self.keys = {file: set(top_level_keys(file)) for file in files}
+        self.of_any = set.union(*self.keys.values())
+
+    def __call__(self, key: str, file: pathlib.Path) -> bool:
+        return key in self.keys[file] or key not in self.of_any
+
+
+def _systems(
+    experiment: ExperimentFile, given: list[str], folder: str
+) -> list[System]:
+    """Return every system with every variation of the grid."""
+    common = {k: v for k, v in experiment.settings.items() if k not in given}
+    grid = experiment.grid or [Entry(name="")]
+    pairs = [(own, varied) for own in experiment.systems for varied in grid]
+    files = [
+        ROOT / (varied.hparams or own.hparams or experiment.hparams)
+        for own, varied in pairs
+    ]
+    reach = _Reach(set(files))
+    systems = []
+    for (own, varied), file in zip(pairs, files):
+        shared = {k: v for k, v in common.items() if reach(k, file)}
+        values = {
             key: value
-            for key, value in values.items()
-            if key not in ("name", "hparams")
+            for key, value in varied.model_extra.items()
+            if reach(key, file) and key not in own.model_extra
         }
         settings = {
-            key: value.replace(TABLE, str(table))
+            key: value.replace(EXPERIMENT, str(folder))
             if isinstance(value, str)
             else value
-            for key, value in settings.items()
+            for key, value in (shared | values | own.model_extra).items()
         }
-        hparams_file = ROOT / (own_file or experiment["hparams"])
-        return System(name, settings, hparams_file, row, column, folder, floor)
-
-    systems = [
-        make(own["name"], variation["name"], own | variation)
-        for own in experiment["systems"]
-        for variation in grid
+        column = varied.name if values or varied.hparams else ""
+        made = System(own.name, settings, file, column)
+        # Variations in keys that do not reach its file are one system.
+        if not any(
+            (own.name, settings, file) == (s.row, s.settings, s.hparams_file)
+            for s in systems
+        ):
+            systems.append(made)
+    return systems + [
+        System(f.name, {}, ROOT / experiment.hparams, fuses=tuple(f.of))
+        for f in experiment.late_fusion
     ]
-    if experiment["floor"]:
-        # What a head has of its own does not touch the floor.
-        floors = {}
-        for variation in grid:
-            values = {k: variation[k] for k in _FEATURES if k in variation}
-            column = variation["name"] if values else ""
-            floors.setdefault(
-                json.dumps(values), make(FLOOR, column, values, floor=True)
-            )
-        systems += floors.values()
-    for fusion in experiment["late_fusion"]:
-        made = make(fusion["name"], "", {})
-        systems.append(
-            dataclasses.replace(made, settings={}, fuses=tuple(fusion["of"]))
-        )
-    return systems
 
 
-def _keys(overrides):
+def _keys(overrides: list[str]) -> list[str]:
     """Return the keys among ``--key=value`` and ``--key value``."""
     return [
         argument[2:].partition("=")[0]
@@ -157,18 +164,17 @@ def _keys(overrides):
     ]
 
 
-def _check_overrides(file, overrides, experiment):
-    """Refuse what the table decides itself."""
-    varied = {
-        key
-        for part in ("systems", "grid")
-        for entry in experiment.get(part, [])
-        for key in entry
-    }
+def _check_keys(
+    file: pathlib.Path, overrides: list[str], experiment: ExperimentFile | None
+) -> None:
+    """Refuse keys that the experiment itself sets."""
+    entries = [*experiment.systems, *experiment.grid] if experiment else []
+    varied = {key for entry in entries for key in entry.model_extra}
     for key in _keys(overrides):
         if key in OWN_KEYS:
             raise BadInput(
-                f"--{key} cannot be given to a whole table: {OWN_KEYS[key]}"
+                f"--{key} cannot be given to a whole experiment: "
+                f"{OWN_KEYS[key]}"
             )
         if key in varied:
             raise BadInput(
@@ -176,24 +182,18 @@ def _check_overrides(file, overrides, experiment):
                 "in a copy of that file"
             )
     for key in OWN_KEYS:
-        if key in varied or key in experiment.get("settings", {}):
+        if experiment and key in varied | set(experiment.settings):
             raise BadInput(
-                f"{file} sets {key}, which the table decides: leave it out"
+                f"{file} sets {key}, which the experiment sets itself: leave "
+                "it out"
             )
 
 
-def _with_overrides(systems, overrides):
-    """Give each system what its file can take of the command line.
-
-    What one file of the table alone has, such as ``--cache_folder`` beside
-    fine-tuning, is for that one. What none has is for all: a run option, or
-    a mistake that will be told.
-    """
-    keys = {
-        path: read_hparams_file(path)[1]
-        for path in {system.hparams_file for system in systems}
-    }
-    of_any = {key for own in keys.values() for key in own}
+def _with_overrides(
+    systems: list[System], overrides: list[str]
+) -> list[System]:
+    """Give each system the command-line options that reach its file."""
+    reach = _Reach({system.hparams_file for system in systems})
     # An option and its values, which stand behind it or after its "=".
     options = []
     for argument in overrides:
@@ -202,63 +202,60 @@ def _with_overrides(systems, overrides):
         options[-1].append(argument)
     made = []
     for system in systems:
-        foreign = of_any.difference(keys[system.hparams_file])
         own = [
             argument
             for option in options
-            if not foreign.intersection(_keys(option))
+            if all(reach(key, system.hparams_file) for key in _keys(option))
             for argument in option
         ]
         made.append(dataclasses.replace(system, overrides=tuple(own)))
     return made
 
 
-def _resolve(systems):
+def _resolve(systems: list[System]) -> tuple[dict, list[int]]:
     """Load every system once: all mistakes show before any work starts."""
     resolved, folds = {}, []
     for system in systems:
         if system.fuses:
             resolved[system.name] = {"late_fusion": " and ".join(system.fuses)}
             continue
-        hparams, run_opts = load_experiment(
-            [
-                str(system.hparams_file),
-                *system.overrides,
-                *as_options(system.settings),
-            ]
+        options = as_options(system.settings)
+        hparams, run_opts = load_configuration(
+            [str(system.hparams_file), *system.overrides, *options]
         )
         folds = list(range(1, hparams["number_of_folds"] + 1))
-        values = {
+        resolved[system.name] = {
             key: value
-            for key, value in settings(hparams).items()
+            for key, value in plain_values(hparams).items()
             if not _NOT_OF_A_SYSTEM.fullmatch(key)
-        }
-        resolved[system.name] = values | {"precision": run_opts["precision"]}
+        } | {"precision": run_opts["precision"]}
     return resolved, folds
 
 
-def _check_names(plan):
-    """Refuse names that are one on the disk, and figures of no system."""
+def _check_names(plan: Plan) -> None:
+    """Refuse names with the same folder, and names of no system."""
     folders = {}
     for system in plan.systems:
-        other = folders.setdefault(system.folder, system.name)
-        if other is not system.name:
+        other = folders.setdefault(system.folder, system)
+        if other is not system:
             raise BadInput(
-                f"{plan.file}: the systems '{other}' and '{system.name}' "
+                f"{plan.file}: the systems '{other.name}' and '{system.name}' "
                 "have the same folder: rename one"
             )
-    for system in plan.systems:
-        for part in system.fuses:
-            if part not in plan.resolved or part == system.name:
-                raise BadInput(
-                    f"{plan.file}: '{system.name}' fuses '{part}', which is "
-                    f"no other system of the table: choose among "
-                    f"{'; '.join(plan.resolved)}"
-                )
-    for name in plan.published:
-        if name not in plan.resolved:
+    names = [
+        (part, f"'{system.name}' fuses '{part}'", system.name)
+        for system in plan.systems
+        for part in system.fuses
+    ]
+    if plan.published:
+        names += [
+            (name, f"a figure is published for '{name}'", None)
+            for name in plan.published.figures
+        ]
+    for name, clause, own in names:
+        if name not in plan.resolved or name == own:
+            others = [name for name in plan.resolved if name != own]
             raise BadInput(
-                f"{plan.file}: a figure is published for '{name}', which is "
-                f"no system of the table: choose one of "
-                f"{'; '.join(plan.resolved)}"
+                f"{plan.file}: {clause}, which is no system of the "
+                f"experiment: choose among {'; '.join(others)}"
             )

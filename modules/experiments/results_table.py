@@ -1,194 +1,123 @@
-"""What came of a table: its finished runs, read back and summed up."""
+"""The finished runs of an experiment, read back and summed up."""
 
-import csv
 import dataclasses
 import functools
-import statistics
 
 import numpy as np
+import pandas as pd
 
 from modules.errors import BadInput
-from modules.experiments.plan import FAILED, LOG
-from modules.files import read_json
+from modules.experiments.finished_run import FinishedRun
+from modules.experiments.plan import FAILED, LOG, Plan, PlannedRun, System
 from modules.training.metrics import score
 
 METRICS = {"WA": "WA", "UA": "UA", "macro_f1": "macro-F1"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """One file of predictions.
-
-    Attributes
-    ----------
-    utterances, speakers : list of str
-    truth : numpy.ndarray
-        Index of the label, [utterances].
-    probabilities : numpy.ndarray
-        [utterances, classes].
-    """
-
-    utterances: list
-    speakers: list
-    truth: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def guess(self):
-        """Index of the most probable label, [utterances]."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def right(self):
-        """Whether each was recognised, [utterances]."""
-        return self.guess == self.truth
-
-
-def read_predictions(path, labels):
-    """Read predictions.csv or its like.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        As written by `modules.training.metrics.write_rows`.
-    labels : list of str
-        Names of the classes.
-
-    Returns
-    -------
-    predictions : Predictions
-    """
-    with open(path, encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return Predictions(
-        utterances=[row["utterance"] for row in rows],
-        speakers=[row["speaker"] for row in rows],
-        truth=np.array([labels.index(row["truth"]) for row in rows]),
-        probabilities=np.array(
-            [[float(row[label]) for label in labels] for row in rows]
-        ),
-    )
-
-
-def read_results(cell):
-    """Return what results.json of a finished cell says."""
-    return read_json(cell.folder / "results.json")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A finished cell, or a part of one.
-
-    Attributes
-    ----------
-    cell : modules.experiments.plan.Cell
-    results : dict
-        Of results.json.
-    file, dev_file : str
-        Names of the files of predictions; dev_file may be "".
-    """
-
-    cell: object
-    results: dict
-    file: str = "predictions.csv"
-    dev_file: str = "dev_predictions.csv"
-
-    @functools.cached_property
-    def test(self):
-        """Predictions of the held-out session."""
-        return read_predictions(
-            self.cell.folder / self.file, self.results["labels"]
-        )
-
-    @functools.cached_property
-    def dev(self):
-        """Predictions of dev, or None."""
-        path = self.cell.folder / self.dev_file
-        if not self.dev_file or not path.exists():
-            return None
-        return read_predictions(path, self.results["labels"])
-
-    @functools.cached_property
-    def scores(self):
-        """From `modules.training.metrics.score`."""
-        return score(
-            self.test.truth.tolist(),
-            self.test.guess.tolist(),
-            self.results["labels"],
-        )
+# Manifest fields with the share of annotators who chose the label.
+AGREEMENT = ("agreement", "recognised")
 
 
 @dataclasses.dataclass
 class Row:
-    """One system and all that is finished of it.
+    """One system and its finished runs.
 
     Attributes
     ----------
-    name : str
-        Of the system; the two floors of a cell differ.
     system : modules.experiments.plan.System
     runs : dict
-        (fold, seed) -> Run.
+        (fold, seed) -> FinishedRun.
     missing : dict
-        (fold, seed) -> (cell, why there is no run).
+        (fold, seed) -> (planned run, reason why it has no results).
     """
 
-    name: str
-    system: object
+    system: System
     runs: dict
     missing: dict
 
-    def by_fold(self, metric):
-        """Return fold -> mean over its seeds of a key of `METRICS`."""
-        folds = sorted({fold for fold, _ in self.runs})
+    @property
+    def name(self) -> str:
+        """Name of the system."""
+        return self.system.name
+
+    @functools.cached_property
+    def scores(self) -> dict:
+        """(fold, seed) -> dict of `modules.training.metrics.score`."""
         return {
-            fold: statistics.mean(
-                run.scores[metric]
-                for (f, _), run in self.runs.items()
-                if f == fold
-            )
-            for fold in folds
+            key: score(list(run.test.truth), list(run.test.guess), run.labels)
+            for key, run in self.runs.items()
         }
 
-    def by_seed(self, metric):
-        """Return seed -> mean over folds, of seeds that have all folds."""
+    @functools.cached_property
+    def figures(self) -> pd.DataFrame:
+        """A row of `METRICS` for each (fold, seed)."""
+        return pd.DataFrame(
+            [
+                [own[metric] for metric in METRICS]
+                for own in self.scores.values()
+            ],
+            index=pd.MultiIndex.from_tuples(self.runs, names=["fold", "seed"]),
+            columns=list(METRICS),
+        )
+
+    @functools.cached_property
+    def utterances(self) -> pd.DataFrame:
+        """A row for each test utterance of each run.
+
+        Columns: fold, seed, utterance, speaker, truth, guess, right,
+        confidence, gender and agreement (None where unknown).
+        """
+        frames = []
+        for (fold, seed), run in self.runs.items():
+            own = run.test.drop(columns=run.labels)
+            own = own.assign(fold=fold, seed=seed)
+            own["right"] = own["guess"] == own["truth"]
+            own["confidence"] = run.probabilities("test").max(axis=1)
+            entries = [run.manifest.get(u, {}) for u in own["utterance"]]
+            own["gender"] = [entry.get("gender") for entry in entries]
+            own["agreement"] = [
+                next((e[key] for key in AGREEMENT if key in e), None)
+                for e in entries
+            ]
+            frames.append(own)
+        return pd.concat(frames, ignore_index=True)
+
+    def by_fold(self) -> pd.DataFrame:
+        """Return `METRICS` of each fold, means over its seeds."""
+        return self.figures.groupby("fold").mean()
+
+    def by_seed(self) -> pd.DataFrame:
+        """Return `METRICS` of each seed that has all folds, means over them."""
         folds = {fold for fold, _ in [*self.runs, *self.missing]}
-        seeds = {seed for _, seed in self.runs}
-        return {
-            seed: statistics.mean(
-                self.runs[fold, seed].scores[metric] for fold in folds
-            )
-            for seed in sorted(seeds)
-            if all((fold, seed) in self.runs for fold in folds)
-        }
+        complete = self.figures.groupby("seed").filter(
+            lambda own: len(own) == len(folds)
+        )
+        return complete.groupby("seed").mean()
 
-    def summary(self, metric):
+    def summary(self, metric: str) -> dict:
         """Return mean, and standard deviation over folds and over seeds.
 
         Over folds: of the figures averaged over seeds. Over seeds: of the
         means over folds. Sample deviations; None for fewer than two.
         """
-        folds = list(self.by_fold(metric).values())
-        seeds = list(self.by_seed(metric).values())
+        folds, seeds = self.by_fold()[metric], self.by_seed()[metric]
         return {
-            "mean": statistics.mean(folds) if folds else None,
-            "std_folds": statistics.stdev(folds) if len(folds) > 1 else None,
-            "std_seeds": statistics.stdev(seeds) if len(seeds) > 1 else None,
+            "mean": float(folds.mean()) if len(folds) else None,
+            "std_folds": float(folds.std()) if len(folds) > 1 else None,
+            "std_seeds": float(seeds.std()) if len(seeds) > 1 else None,
         }
 
-    def dev(self):
+    def dev(self) -> float | None:
         """Return the mean dev accuracy, or None."""
-        values = [run.results.get("dev_WA") for run in self.runs.values()]
+        values = [run.results["dev_WA"] for run in self.runs.values()]
         values = [value for value in values if value is not None]
-        return statistics.mean(values) if values else None
+        return float(np.mean(values)) if values else None
 
-    def confusion(self, fold=None):
+    def confusion(self, fold: int | None = None) -> np.ndarray:
         """Return counts [true, predicted] over seeds, of a fold or of all."""
         return np.sum(
             [
-                run.scores["confusion"]
-                for (f, _), run in self.runs.items()
-                if fold in (None, f)
+                own["confusion"]
+                for (own_fold, _), own in self.scores.items()
+                if fold in (None, own_fold)
             ],
             axis=0,
         )
@@ -196,7 +125,7 @@ class Row:
 
 @dataclasses.dataclass
 class Table:
-    """All rows of a table.
+    """All rows of an experiment.
 
     Attributes
     ----------
@@ -204,128 +133,92 @@ class Table:
     rows : list of Row
     labels : list of str
     notes : list of str
-        What a reader must know of the figures.
+        What limits the figures, for the reader.
     """
 
-    plan: object
+    plan: Plan
     rows: list
     labels: list
     notes: list
 
     @property
-    def finished(self):
+    def finished(self) -> list[Row]:
         """The rows that have at least one run."""
         return [row for row in self.rows if row.runs]
 
 
-def collect(plan):
-    """Read all finished cells of a plan.
-
-    Arguments
-    ---------
-    plan : modules.experiments.plan.Plan
-
-    Returns
-    -------
-    table : Table
+def collect(plan: Plan) -> Table:
+    """Read all finished runs of a plan.
 
     Raises
     ------
     BadInput
-        If no cell is finished, or the folds have different classes.
+        If no run is finished, or the folds have different classes.
     """
-    runs, missing = {}, {}
-    for cell in plan.cells:
-        runs.setdefault(cell.system.name, {})
-        missing.setdefault(cell.system.name, {})
-        key = cell.fold, cell.seed
-        if cell.finished:
-            runs[cell.system.name][key] = Run(cell, read_results(cell))
-        else:
-            missing[cell.system.name][key] = cell, _why(cell)
-    done = [run for own in runs.values() for run in own.values()]
+    rows = {system.name: Row(system, {}, {}) for system in plan.systems}
+    done, reasons = [], []
+    for run in plan.runs:
+        row, key = rows[run.system.name], (run.fold, run.seed)
+        try:
+            if not run.finished:
+                raise BadInput(_why(run))
+            row.runs[key] = FinishedRun(run.folder)
+            done.append(row.runs[key])
+        except BadInput as problem:
+            row.missing[key] = run, str(problem)
+            reasons.append(str(problem))
     if not done:
         raise BadInput(
-            f"{plan.output_folder} holds no finished run: look into "
-            f"{LOG} of its folders, or start without --report_only"
+            f"{plan.output_folder} has no finished run ({reasons[0]}): look "
+            f"into {LOG} of its folders, or start without --report_only"
         )
     labels = _common_labels(done)
-    rows = []
-    for system in plan.systems:
-        own, absent = runs[system.name], missing[system.name]
-        if system.floor:
-            rows += _floors(system, own, absent)
-        else:
-            rows.append(Row(system.name, system, own, absent))
-    return Table(plan, rows, labels, _notes(plan, done, labels))
+    return Table(plan, list(rows.values()), labels, _notes(plan, rows, labels))
 
 
-def _why(cell):
-    """Say why a cell has no results."""
-    path = cell.folder / FAILED
+def _why(run: PlannedRun) -> str:
+    """Return the reason why a run has no results."""
+    path = run.folder / FAILED
     if path.exists():
-        return f"failed: {path.read_text(encoding='utf-8').strip()}"
-    return "not run" if not (cell.folder / LOG).exists() else "not finished"
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return f"failed: {text.strip()}"
+    return "not run" if not (run.folder / LOG).exists() else "not finished"
 
 
-def _floors(system, runs, missing):
-    """Return the two rows of a logistic regression."""
-    plain = {
-        key: Run(
-            run.cell,
-            run.results | {"dev_WA": None},
-            "all_layers_predictions.csv",
-            "",
-        )
-        for key, run in runs.items()
-    }
-    return [
-        Row(f"{system.name}, all layers", system, plain, missing),
-        Row(f"{system.name}, layer chosen on dev", system, runs, missing),
-    ]
-
-
-def _common_labels(runs):
-    """Return the classes of all runs.
-
-    Raises
-    ------
-    BadInput
-        If two runs differ: their figures are of different tasks.
-    """
+def _common_labels(runs: list[FinishedRun]) -> list[str]:
+    """Return the classes of all runs; refuse runs of different classes."""
     first = runs[0]
     for run in runs:
-        if run.results["labels"] != first.results["labels"]:
+        if run.labels != first.labels:
             raise BadInput(
-                f"{run.cell.folder} has the classes "
-                f"{', '.join(run.results['labels'])}, but "
-                f"{first.cell.folder} {', '.join(first.results['labels'])}: "
-                "they cannot be one table; delete the one that is wrong, or "
-                "give the corpus the same classes in every fold"
+                f"{run.folder} has the classes {', '.join(run.labels)}, but "
+                f"{first.folder} {', '.join(first.labels)}: they cannot be "
+                "one table; delete the one that is wrong, or give the corpus "
+                "the same classes in every fold"
             )
-    return first.results["labels"]
+    return first.labels
 
 
-def _notes(plan, runs, labels):
-    """Say which folds lack a class, and what is not finished."""
-    notes = []
-    absent = {}
-    for run in runs:
-        recall = run.results["recall"]
-        lacking = [label for label in labels if recall[label] is None]
-        if lacking:
-            absent[run.cell.fold] = lacking
-    for fold, lacking in sorted(absent.items()):
-        notes.append(
-            f"The test set of fold {fold} has no utterance of "
-            f"{', '.join(lacking)}: UA and macro-F1 are there over the other "
-            "classes."
-        )
-    unfinished = len(plan.cells) - len(runs)
+def _notes(plan: Plan, rows: dict, labels: list[str]) -> list[str]:
+    """Return sentences on folds that lack a class and on missing runs."""
+    absent, unfinished = {}, 0
+    for row in rows.values():
+        unfinished += len(row.missing)
+        for (fold, _), run in row.runs.items():
+            recall = run.results["recall"]
+            lacking = [label for label in labels if recall.get(label) is None]
+            if lacking:
+                absent[fold] = lacking
+    notes = [
+        f"The test set of fold {fold} has no utterance of "
+        f"{', '.join(lacking)}: UA and macro-F1 are there over the other "
+        "classes."
+        for fold, lacking in sorted(absent.items())
+    ]
     if unfinished:
         notes.append(
-            f"{unfinished} of {len(plan.cells)} runs are not finished or have "
-            "failed: figures of their systems are over the runs that are "
-            "there."
+            f"{unfinished} of {len(plan.runs)} runs are not finished, have "
+            "failed or are damaged: figures of their systems are over the "
+            "runs that are there."
         )
     return notes

@@ -102,22 +102,38 @@ class StoredStates:
         named = {"values": self.values, "moments": self.moments}
         return named | ({} if self.scales is None else {"scales": self.scales})
 
-    def parts(self, frames):
+    def parts(self, frames, means=None):
         """Yield fp32 states of at most so many frames.
 
         The states are valid until the next ones are yielded: all share one
         buffer.
+
+        Arguments
+        ---------
+        frames : int
+            Of a part.
+        means : torch.Tensor
+            Subtracted from all channels, [all frames, layers]; None: nothing
+            is subtracted.
         """
         buffer = None
         for start in range(0, len(self), frames):
-            states = self.values[start : start + frames]
-            if states.dtype != torch.float32:
-                if buffer is None:
-                    buffer = torch.empty_like(states, dtype=torch.float32)
-                states = buffer[: len(states)].copy_(states)
-                if self.scales is not None:
-                    states *= self.scales
-            yield states
+            rows = slice(start, start + frames)
+            states = self.values[rows]
+            if states.dtype == torch.float32 and means is None:
+                yield states
+                continue
+            if buffer is None:
+                buffer = torch.empty_like(states, dtype=torch.float32)
+            part = buffer[: len(states)]
+            if self.scales is not None:
+                torch.mul(states, self.scales, out=part)
+                states = part
+            if means is not None:
+                torch.sub(states, means[rows, :, None], out=part)
+            elif states is not part:
+                part.copy_(states)
+            yield part
 
     @staticmethod
     def join(utterances):

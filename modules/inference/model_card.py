@@ -6,6 +6,7 @@ import statistics
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from modules.models.fbank import FBANK
+from modules.models.graph import is_own_class
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
 
@@ -70,8 +71,8 @@ def model_card(
         encoder_place="The encoder is in this folder (`encoder/`): no network "
         "is needed."
         if include_encoder
-        else "Nothing is downloaded: filter banks are computed."
-        if encoder == FBANK
+        else "Nothing is downloaded: the encoder is code of this folder."
+        if encoder == FBANK or is_own_class(encoder)
         else "The encoder is downloaded from the Hub once, without code.",
         digest=runs[0].encoder_digest,
     )

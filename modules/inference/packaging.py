@@ -17,8 +17,8 @@ from modules.inference.speechbrain_interface import (
     LABELS,
     WEIGHTS,
 )
-from modules.models.graph import classes
-from modules.models.upstream import UpstreamPair, open_upstream
+from modules.models.graph import classes, is_own_class
+from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
 # What EncoderClassifier and foreign_class build. predict.py reads the plain
@@ -63,6 +63,11 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         values=yaml.safe_dump(values, sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def _encoder_classes(encoder_hub):
+    """Return the encoder's class, if it is a class of this recipe."""
+    return [name for name in upstream_names(encoder_hub) if is_own_class(name)]
 
 
 def _public_name(encoder_hub):
@@ -217,7 +222,7 @@ def build(runs, include_encoder, licence, language, name):
         WEIGHTS: save(weights),
         LABELS: labels,
         "custom_interface.py": self_contained_source(
-            classes(first.graph["head"])
+            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
         ).encode(),
     }
     if example is not None:

@@ -164,7 +164,8 @@ def predict(
                 if isinstance(answer, BadInput):
                     failed.setdefault((piece.file, piece.name), str(answer))
                 piece.log_probabilities = answer
-            bar.update(sum(piece.seconds for piece in batch))
+            seconds = sum(piece.seconds for piece in batch)
+            bar.update(min(seconds, bar.total - bar.n))  # it must not overflow
     rows = []
     for key, parts in _by_recording(pieces).items():
         if key not in failed and all(piece.is_silent for piece in parts):

@@ -22,7 +22,7 @@ PACKAGED = {}
 
 # Encoders are no part of a head: making one would fetch what it names.
 _OWN = re.compile(
-    r"(modules\.models\.(?!encoder|trainable_encoder|upstream|fbank)"
+    r"(modules\.models\.(?!encoder|trainable_encoder|upstream)"
     r"|recipes\.)(\w+\.)*\w+"
 )
 _MOST_PATH = 200
@@ -114,6 +114,18 @@ def build(description: Any) -> Any:
     return functools.partial(find_class(description["class"]), **arguments)
 
 
+def is_own_class(path: Any) -> bool:
+    """Return whether a text is the path of a class of this recipe.
+
+    Example
+    -------
+    >>> is_own_class("modules.models.fbank.FbankEncoder")
+    True
+    """
+    short = isinstance(path, str) and len(path) <= _MOST_PATH
+    return short and _OWN.fullmatch(path) is not None
+
+
 def find_class(path: str) -> type:
     """Return the class of a path such as ``torch.nn.Linear``.
 
@@ -124,8 +136,7 @@ def find_class(path: str) -> type:
     """
     if isinstance(path, str) and path in PACKAGED:
         return PACKAGED[path]
-    is_text = isinstance(path, str) and len(path) <= _MOST_PATH
-    if not is_text or not (path in _TORCH or _OWN.fullmatch(path)):
+    if not is_own_class(path) and path not in _TORCH:
         raise BadInput(
             f"{path!r:.80} is not a part of this recipe: a model names classes "
             "of modules.models or recipes"

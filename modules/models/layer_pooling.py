@@ -14,6 +14,10 @@ from modules.errors import BadInput
 # in a processor's cache until they are summed, so that each stored byte is
 # read from memory once.
 _PART = 2**20
+# In fp32 the sum of layers whose means are at most so many deviations is exact
+# to 1e-6; others are centred first, which takes nearly twice as long on a CPU.
+# In Whisper tiny.en the largest ratio on 20 recordings of EmoDB is 2.1.
+_FAR = 8.0
 
 
 class LayerPooling(nn.Module):
@@ -197,7 +201,12 @@ class OneLayer(nn.Module):
 
 def _normalized(states, normalize):
     """Return states, normalised over their last dimension or as they are."""
-    return F.layer_norm(states, states.shape[-1:]) if normalize else states
+    if not normalize:
+        return states
+    # Layer normalisation loses digits where a mean is large beside the
+    # deviation; a difference of numbers of like size loses none.
+    centred = states - states.mean(dim=-1, keepdim=True)
+    return F.layer_norm(centred, states.shape[-1:])
 
 
 def layer_moments(states: torch.Tensor) -> torch.Tensor:
@@ -216,10 +225,10 @@ def layer_moments(states: torch.Tensor) -> torch.Tensor:
     moments : torch.Tensor
         [..., 2]; epsilon as in layer normalisation.
     """
-    # Centred first: a difference of squares loses digits where a frame's mean
-    # is large beside its deviation.
-    variance, mean = torch.var_mean(states, dim=-1, correction=0)
-    return torch.stack([mean, torch.rsqrt(variance + 1e-5)], dim=-1)
+    mean = states.mean(dim=-1, keepdim=True)
+    variance, rest = torch.var_mean(states - mean, dim=-1, correction=0)
+    scale = torch.rsqrt(variance + 1e-5)
+    return torch.stack([mean[..., 0] + rest, scale], dim=-1)
 
 
 class _SumStored(torch.autograd.Function):
@@ -236,36 +245,39 @@ class _SumStored(torch.autograd.Function):
         weights = weights.detach()
         frames = sum(len(utterance) for utterance in utterances)
         weights = weights.expand(frames, -1)
-        mean = scale = None
+        scale = None
         if normalize:
-            moments = torch.cat([u.moments for u in utterances])
-            mean, scale = moments.unbind(-1)
+            scale = torch.cat([u.moments[..., 1] for u in utterances])
             weights = weights * scale
         total = weights.new_empty(frames, utterances[0].values.shape[2])
-        for rows, states in _parts(utterances):
+        for rows, states in _parts(utterances, normalize):
             torch.bmm(
                 weights[rows].unsqueeze(1), states, out=total[rows].unsqueeze(1)
             )
         if normalize:
-            total -= (weights * mean).sum(dim=1, keepdim=True)
-        ctx.utterances, ctx.mean, ctx.scale = utterances, mean, scale
+            # Normalised layers have mean 0, and so has their sum.
+            total -= total.mean(dim=1, keepdim=True)
+        ctx.utterances, ctx.scale = utterances, scale
         return total
 
     @staticmethod
     def backward(ctx, gradient):
         gradient = gradient.float()
+        normalize = ctx.scale is not None
+        if normalize:
+            # Its products with centred states are those with the states.
+            gradient = gradient - gradient.mean(dim=1, keepdim=True)
         layers = ctx.utterances[0].values.shape[1]
         products = gradient.new_empty(len(gradient), layers)
-        for rows, states in _parts(ctx.utterances):
+        for rows, states in _parts(ctx.utterances, normalize):
             # This order of factors is the fast one.
             torch.bmm(
                 gradient[rows].unsqueeze(1),
                 states.transpose(1, 2),
                 out=products[rows].unsqueeze(1),
             )
-        if ctx.mean is not None:
-            total = gradient.sum(dim=1, keepdim=True)
-            products = (products - ctx.mean * total) * ctx.scale
+        if normalize:
+            products = products * ctx.scale
         return products.sum(dim=0), None, None
 
 
@@ -276,14 +288,23 @@ def _for_device(utterances):
     return [utterances[0].join(utterances)]
 
 
-def _parts(utterances):
-    """Yield (rows, fp32 states) of all utterances in their order."""
+def _parts(utterances, normalize):
+    """Yield (rows, fp32 states) of all utterances in their order.
+
+    If they are normalised later, the mean of each frame of a layer may be
+    subtracted: then it is wherever the sum would lose digits.
+    """
     values = utterances[0].values
-    part = len(values)
-    if values.device.type == "cpu":
-        part = max(1, _PART // values[0].numel())
+    on_cpu = values.device.type == "cpu"
+    part = max(1, _PART // values[0].numel()) if on_cpu else len(values)
     start = 0
     for utterance in utterances:
-        for states in utterance.parts(part):
+        means = None
+        if normalize:
+            means, scale = utterance.moments.unbind(-1)
+            # A GPU subtracts while it converts, and would wait for the answer.
+            if on_cpu and (means * scale).abs().max() <= _FAR:
+                means = None
+        for states in utterance.parts(part, means):
             yield slice(start, start + len(states)), states
             start += len(states)

@@ -1,6 +1,7 @@
 """The upstream by its name: an encoder, Fbank, or two of them side by side."""
 
 import hashlib
+import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
@@ -10,6 +11,7 @@ from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
+from modules.models.graph import find_class, is_own_class
 from modules.models.whisper_window import check_window
 
 # Stands between the names of two upstreams; no name on the Hub has it.
@@ -63,6 +65,53 @@ class HubUpstream:
             precision=precision,
             whisper_window=self.whisper_window,
         )
+
+
+class CodeUpstream:
+    """An encoder that is a class of this recipe and has no pretrained weights.
+
+    docs/adding.md adds one.
+
+    Arguments
+    ---------
+    path : str
+        Path of the class, a `torch.nn.Module` without arguments. It has
+        ``num_hidden_states``, ``hidden_size``, ``count_frames`` and the
+        ``forward`` of `modules.models.fbank.FbankEncoder`.
+
+    Raises
+    ------
+    BadInput
+        If there is no such class, or it is not an encoder.
+
+    Example
+    -------
+    >>> CodeUpstream("modules.models.fbank.FbankEncoder").hidden_size
+    80
+    """
+
+    is_local = False
+    folder = None
+
+    def __init__(self, path: str):
+        self.path, self.make_it = path, find_class(path)
+        if not hasattr(self.make_it, "count_frames"):
+            raise BadInput(f"{path} is not an encoder: it has no count_frames")
+        self.num_hidden_states = self.make_it.num_hidden_states
+        self.hidden_size = self.make_it.hidden_size
+
+    def count_frames(self, samples):
+        """Return the frames of an utterance."""
+        return self.make_it.count_frames(samples)
+
+    def digest(self, precision="fp32"):
+        """Return the SHA-256 of the class's path and source."""
+        text = f"{self.path}\n{inspect.getsource(self.make_it)}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def make(self, precision="fp32"):
+        """Return the encoder."""
+        return self.make_it()
 
 
 class UpstreamPair:
@@ -125,8 +174,9 @@ def open_upstream(encoder_hub, revision=None, whisper_window=None):
     Arguments
     ---------
     encoder_hub : str
-        "fbank", a local folder, a name on the HuggingFace Hub, or two of
-        these with a comma between them.
+        "fbank", a local folder, a name on the HuggingFace Hub, the path of a
+        class of this recipe (see `CodeUpstream`), or two of these with a
+        comma between them.
     revision : str
         Branch, tag or commit on the Hub, of the first of two.
     whisper_window : int or str
@@ -146,6 +196,8 @@ def open_upstream(encoder_hub, revision=None, whisper_window=None):
         )
     if names == [FBANK]:
         return FbankUpstream()
+    if is_own_class(encoder_hub):
+        return CodeUpstream(encoder_hub)
     return HubUpstream(encoder_hub, revision, whisper_window)
 
 

@@ -1,222 +1,144 @@
-"""Chosen utterances of one system, to be seen and heard."""
+"""Plots and sound of the example utterances of one system."""
 
 import io
 
-import numpy as np
 import soundfile
 import torch
 from matplotlib.figure import Figure
 
 from modules.audio import SAMPLE_RATE, read_speech
 from modules.errors import BadInput
-from modules.experiments.breakdowns import manifest
-from modules.features.paired_cache import PairedCache
+from modules.experiments.plan import Plan, PlannedRun
+from modules.features.stored_states import StoredStates
+from modules.manifest import read_manifest
 from modules.plots import draw_attention, draw_spectrogram, draw_waveform
 from modules.report.plots import STYLE, data_uri, embed, plt
-from modules.training.brain import (
-    WholeCheckpointer,
-    best_checkpoints,
-    mean_weights,
-)
-from modules.training.experiment import load_experiment
-from modules.training.settings import is_fine_tuning
+from modules.training.configuration import load_configuration
+from modules.training.run import Run
 
 LONGEST_SECONDS = 12
 
 
-def choose(row, count):
-    """Return the most confident right and wrong test utterances.
-
-    Of the row's first seed only, so that no utterance is there twice.
-
-    Returns
-    -------
-    right, wrong : list of tuple
-        (run, index of the utterance), the most confident first.
-    """
-    first = min(seed for _, seed in row.runs)
-    found = {True: [], False: []}
-    for (_, seed), run in sorted(row.runs.items()):
-        if seed != first:
-            continue
-        confidence = run.test.probabilities.max(axis=1)
-        for index, hit in enumerate(run.test.right):
-            found[bool(hit)].append((confidence[index], run, index))
-    return [
-        [
-            (run, index)
-            for _, run, index in sorted(found[kind], key=lambda one: -one[0])[
-                :count
-            ]
-        ]
-        for kind in (True, False)
-    ]
-
-
-class Listener:
-    """Reads recordings, and what the head of a run attends to in them."""
-
-    def __init__(self, plan):
-        self.plan = plan
-        self.known = {}
-        self.problem = ""
-
-    def _run(self, run):
-        """Return hyperparameters, manifest and head of a run."""
-        if run.cell.folder not in self.known:
-            hparams, _ = load_experiment(self.plan.arguments(run.cell))
-            self.known[run.cell.folder] = (
-                hparams,
-                manifest(run),
-                self._head(run, hparams),
-            )
-        return self.known[run.cell.folder]
-
-    def _head(self, run, hparams):
-        """Return the trained head and its cache; None without attention."""
-        if (
-            not run.cell.system.is_trained
-            or is_fine_tuning(hparams)  # keeps no features
-            or hparams["pooling"] != "attentive_corr"
-        ):
-            return None
-        try:
-            cache = hparams["cache"](precision=hparams["encoder_precision"])
-        except BadInput as problem:
-            self.problem = f"No attention is drawn: {problem}."
-            return None
-        if isinstance(cache, PairedCache):
-            self.problem = "No attention is drawn of two upstreams."
-            return None
-        best = best_checkpoints(
-            WholeCheckpointer(run.cell.folder / "save"),
-            hparams["average_checkpoints"],
-        )
-        if not best:
-            self.problem = "No attention is drawn: the checkpoints are gone."
-            return None
-        head = hparams["head"](
-            layers=cache.layers,
-            width=cache.width,
-            classes=len(run.results["labels"]),
-        )
-        head.load_state_dict(mean_weights(best, "head"))
-        return head.eval(), cache
-
-    def listen(self, run, index):
-        """Return waveform [samples] and attention [frames] or None.
-
-        Raises
-        ------
-        BadInput
-            If the recording is gone.
-        """
-        hparams, entries, head = self._run(run)
-        entry = entries[run.test.utterances[index]]
-        path = entry["wav"].replace(
-            "{data_root}", str(hparams["data_folder"] or ".")
-        )
-        waveform = read_speech(path)
-        return waveform, self._attention(head, entry)
-
-    @torch.inference_mode()
-    def _attention(self, head, entry):
-        """Return the weight of each frame, or None."""
-        if head is None:
-            return None
-        head, cache = head
-        if entry["sha256"] not in cache.store:
-            self.problem = "No attention is drawn: the features are gone."
-            return None
-        states = cache.read(entry["sha256"]).float().movedim(1, 0)
-        features = head.project(states[:, None])
-        return head.pooling.attention_weights(features, torch.ones(1))[0]
-
-
-def close_up(plan, row, labels, count=3):
-    """Return what the report shows of chosen utterances.
+def show_examples(plan: Plan, examples: dict) -> dict:
+    """Return the example utterances with plots and sound.
 
     Arguments
     ---------
     plan : modules.experiments.plan.Plan
-    row : modules.experiments.results_table.Row
-        With runs.
-    labels : list of str
-    count : int
-        How many right ones, and how many wrong ones.
+        Locates the runs and the recordings.
+    examples : dict
+        From `modules.experiments.breakdowns.confident_examples`.
 
     Returns
     -------
     shown : dict
-        ``right`` and ``wrong``, lists of dicts for the template, and
-        ``problem``, a sentence or "".
+        ``system``, ``right`` and ``wrong`` (dicts for the template), and
+        ``problems``: sentences on what cannot be shown.
     """
-    listener = Listener(plan)
-    shown = {}
-    for kind, chosen in zip(("right", "wrong"), choose(row, count)):
-        shown[kind] = []
-        for run, index in chosen:
+    runs = {
+        (run.fold, run.seed): _ExampleRun(plan, run)
+        for run in plan.runs
+        if run.system.name == examples["system"]
+    }
+    shown = {"system": examples["system"], "right": [], "wrong": []}
+    problems = []
+    for kind in ("right", "wrong"):
+        for example in examples[kind]:
+            run = runs[example["fold"], example["seed"]]
             try:
-                waveform, attention = listener.listen(run, index)
-            except (BadInput, KeyError) as problem:
-                listener.problem = (
-                    f"Recordings are neither drawn nor heard here: {problem}."
+                waveform, attention = run.read(example["utterance"])
+            except (BadInput, OSError, KeyError) as problem:
+                problems.append(
+                    f"The recordings cannot be shown here: {problem}"
                 )
                 break
-            shown[kind].append(
-                _describe(run, index, labels)
-                | _see_and_hear(waveform, attention, run, index)
+            shown[kind].append(example | _plots(waveform, attention, example))
+    problems += [run.problem for run in runs.values() if run.problem]
+    return shown | {"problems": list(dict.fromkeys(problems))}
+
+
+class _ExampleRun:
+    """Reads recordings of a run, and the attention of its head to them."""
+
+    def __init__(self, plan: Plan, run: PlannedRun):
+        self.plan, self.run = plan, run
+        self.entries = self.head = self.cache = None
+        self.problem = ""
+
+    def read(self, utterance: str) -> tuple:
+        """Return waveform [samples] and attention [frames] or None."""
+        if self.entries is None:
+            # The places of the command line: the corpus may have moved.
+            hparams, _ = load_configuration(self.plan.arguments(self.run))
+            path = self.run.folder / "manifests" / "test.json"
+            self.entries = read_manifest(path, hparams["data_folder"])
+            self._load_head(hparams)
+        entry = self.entries[utterance]
+        return read_speech(entry["wav"]), self._attention(entry)
+
+    def _load_head(self, hparams):
+        """Load the head and the stored hidden states, as far as there are."""
+        if self.run.system.fuses:
+            return
+        try:
+            self.cache = getattr(hparams["upstream"](), "cache", None)
+            self.head = Run(self.run.folder).make_head()
+        except BadInput as problem:
+            self.problem = f"Attention cannot be shown: {problem}."
+
+    @torch.inference_mode()
+    def _attention(self, entry):
+        """Return the weight of each frame, or None."""
+        if self.head is None or self.cache is None:
+            return None
+        try:
+            stored = self.cache.read(entry["sha256"])
+        except (BadInput, KeyError):
+            self.problem = (
+                "Attention cannot be shown: the stored hidden states of a "
+                "recording are gone."
             )
-    return shown | {"problem": listener.problem}
+            return None
+        if not isinstance(stored, StoredStates):  # of two encoders
+            return None
+        states = stored.float().movedim(1, 0)[:, None]
+        weights = self.head.embedding.attention_weights(states, torch.ones(1))
+        return None if weights is None else weights[0]
 
 
-def _describe(run, index, labels):
-    """Return in words what was said of an utterance."""
-    test = run.test
-    chances = test.probabilities[index]
-    return {
-        "utterance": test.utterances[index],
-        "speaker": test.speakers[index],
-        "fold": run.cell.fold,
-        "truth": labels[test.truth[index]],
-        "guess": labels[test.guess[index]],
-        "chances": [
-            (labels[i], float(chances[i])) for i in np.argsort(-chances)
-        ],
-    }
-
-
-def _see_and_hear(waveform, attention, run, index):
-    """Return picture and sound of the first seconds of a recording."""
+def _plots(
+    waveform: torch.Tensor, attention: torch.Tensor | None, example: dict
+) -> dict:
+    """Return plot and sound of the first seconds of a recording."""
     samples = LONGEST_SECONDS * SAMPLE_RATE
     cut = len(waveform) > samples
     if cut and attention is not None:
         attention = attention[: round(len(attention) * samples / len(waveform))]
-    waveform = waveform[:samples]
+    waveform = waveform[:samples].numpy()
     seconds = len(waveform) / SAMPLE_RATE
+    content = "Waveform and spectrogram"
     with plt.rc_context(STYLE):
         panels = 2 if attention is None else 3
         figure = Figure(figsize=(5.4, 1.1 * panels), layout="constrained")
         axes = figure.subplots(panels, sharex=True)
-        draw_waveform(axes[0], waveform.numpy(), SAMPLE_RATE)
-        draw_spectrogram(axes[1], waveform.numpy(), SAMPLE_RATE)
-        what = "Waveform and spectrogram"
+        draw_waveform(axes[0], waveform, SAMPLE_RATE)
+        draw_spectrogram(axes[1], waveform, SAMPLE_RATE)
         if attention is not None:
             draw_attention(axes[2], attention.numpy(), seconds)
             axes[2].set_ylabel("attention")
             peak = (int(attention.argmax()) + 0.5) / len(attention)
-            what += (
+            content += (
                 f", and attention over time, the highest at {peak * seconds:.1f}"
                 f" of {seconds:.1f} seconds"
             )
         axes[-1].set_xlabel("seconds")
         axes[-1].set_xlim(0, seconds)
-        name = run.test.utterances[index]
-        picture = embed(figure, f"{what}: utterance {name}.", "png", dpi=130)
+        alt = f"{content}: utterance {example['utterance']}."
+        plot = embed(figure, alt, "png", dpi=130)
     sound = io.BytesIO()
-    soundfile.write(sound, waveform.numpy(), SAMPLE_RATE, format="FLAC")
+    soundfile.write(sound, waveform, SAMPLE_RATE, format="FLAC")
     return {
-        "picture": picture,
+        "plot": plot,
         "sound": data_uri(sound.getvalue(), "audio/flac"),
         "cut": LONGEST_SECONDS if cut else None,
     }

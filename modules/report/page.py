@@ -1,41 +1,68 @@
-"""The whole report, from a table to report.html."""
+"""The report as one HTML page, from results that are already computed."""
 
 import datetime
 import pathlib
 
 import jinja2
-import numpy as np
 
-from modules.experiments import breakdowns
-from modules.experiments.compare import compare, intervals
+from modules.experiments import text
+from modules.experiments.calibration import BINS
+from modules.experiments.plan import Plan
 from modules.experiments.results_table import METRICS
-from modules.experiments.significance import BINS, RESAMPLES, reliability
-from modules.experiments.write import mean_std, percent, published
+from modules.experiments.significance import (
+    DRAWN_FLIPS,
+    EXACT_SPEAKERS,
+    RESAMPLES,
+)
 from modules.files import write_text
 from modules.report import plots, system_plots
-from modules.report.example_utterances import close_up
-from modules.report.provenance import provenance
+from modules.report.example_utterances import show_examples
 
 # A matrix of more systems cannot be read on any screen.
 MOST_IN_MATRIX = 16
+MOST_DIAGRAMS = 4
 
 
-def write_report(table, results):
+def write_report(plan: Plan, results: dict) -> pathlib.Path:
     """Write report.html beside results.csv and results.json.
 
     Arguments
     ---------
-    table : modules.experiments.results_table.Table
-        With at least one finished run.
+    plan : modules.experiments.plan.Plan
+        Locates the recordings of the example utterances.
     results : dict
-        From `modules.experiments.write.write_table`; gets intervals, comparisons and
-        calibration added.
-
-    Returns
-    -------
-    path : pathlib.Path
-        Of report.html.
+        From `modules.experiments.analysis.analyse`.
     """
+    systems = [s for s in results["systems"] if s["finished"]]
+    systems.sort(key=lambda system: system["system"] != results["best"])
+    speakers = results["speakers"]
+    page = (
+        _environment()
+        .get_template("template.html")
+        .render(
+            results=results,
+            metrics=METRICS,
+            published_name=text.published_name(results),
+            mean_std=lambda own: text.mean_std(own, len(results["seeds"])),
+            date=datetime.date.today().isoformat(),
+            resamples=RESAMPLES,
+            drawn_flips=DRAWN_FLIPS,
+            exact_flips=2**speakers if speakers <= EXACT_SPEAKERS else None,
+            bins=BINS,
+            grid=_grid(results["systems"]),
+            views=[_view(system, results["labels"]) for system in systems],
+            examples=show_examples(plan, results["examples"]),
+            hyperparams=_hyperparams(plan),
+            **_plots(results),
+        )
+    )
+    path = plan.output_folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _environment() -> jinja2.Environment:
+    """Return the template's environment."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=True,
@@ -43,261 +70,70 @@ def write_report(table, results):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    rows = table.finished
-    best = breakdowns.representative(rows)
-    overview = _overview(table, rows)
-    pairs = _pairs(rows)
-    calibration = _calibration(table, rows, best)
-    results["comparisons"] = pairs["pairs"]
-    for own in results["systems"]:
-        if own["system"] in overview["intervals"]:
-            own["interval"] = overview["intervals"][own["system"]]
-            own["calibration"] = calibration["saved"].get(own["system"])
-    page = environment.get_template("template.html").render(
-        plan=table.plan,
-        table=table,
-        labels=table.labels,
-        metrics=METRICS,
-        best=best,
-        date=datetime.date.today().isoformat(),
-        resamples=RESAMPLES,
-        bins=BINS,
-        overview=overview,
-        pairs=pairs,
-        systems=[_system(table, row) for row in _first(best, rows)],
-        curves=_curves(rows),
-        utterances=_utterances(table, rows),
-        calibration=calibration,
-        agreement=_agreement(table, rows, best),
-        provenance=provenance(table),
-    )
-    path = table.plan.output_folder / "report.html"
-    write_text(path, page)
-    return path
+    environment.filters["percent"] = text.percent
+    environment.filters["published"] = text.published
+    return environment
 
 
-def _first(best, rows):
-    """Return the rows, the best on dev first."""
-    return [best, *(row for row in rows if row is not best)]
-
-
-def _overview(table, rows):
-    """Return the table, and its picture."""
-    plan = table.plan
-    classes = len(table.labels)
-    own = {row.name: intervals(row, classes) for row in rows}
-    lines = []
-    for row in table.rows:
-        interval = own.get(row.name)
-        lines.append(
-            {
-                "name": row.name,
-                "runs": f"{len(row.runs)}/{len(row.runs) + len(row.missing)}",
-                "complete": not row.missing,
-                "figures": {
-                    m: mean_std(row.summary(m), len(plan.seeds))
-                    for m in METRICS
-                },
-                "interval": interval
-                and {m: _range(interval[m]) for m in own[row.name]},
-                "published": published(plan, row),
-                "dev": percent(row.dev()),
-            }
-        )
-    picture = plots.draw_overview(
-        [row.name for row in rows],
-        [
-            {
-                "mean": 100 * row.summary("WA")["mean"],
-                "interval": [100 * edge for edge in own[row.name]["WA"]],
-                "folds": [100 * v for v in row.by_fold("WA").values()],
-                "published": plan.published[row.name]["mean"]
-                if row.name in plan.published
-                and plan.published_metric.startswith("WA")
-                else None,
-            }
-            for row in rows
-        ],
-    )
-    missing = [
-        {"name": cell.name, "why": why}
-        for row in table.rows
-        for cell, why in row.missing.values()
-    ]
-    # The two floors of a run miss the same cells.
-    missing = [one for i, one in enumerate(missing) if one not in missing[:i]]
-    return {
-        "lines": lines,
-        "picture": picture,
-        "grid": _grid(table),
-        "missing": missing,
-        "intervals": own,
-    }
-
-
-def _range(edges):
-    """Return an interval in percent."""
-    return f"{100 * edges[0]:.1f} to {100 * edges[1]:.1f}"
-
-
-def _grid(table):
-    """Return WA as rows x columns of the experiment file; None without."""
-    columns = list(dict.fromkeys(r.system.column for r in table.rows))
-    if len(columns) < 2:
+def _grid(systems: list[dict]) -> dict | None:
+    """Return systems by rows and columns of the grid; None without one."""
+    columns = list(dict.fromkeys(s["column"] for s in systems if s["column"]))
+    if not columns:
         return None
-    cells = {(r.system.row, r.system.column): r for r in table.rows}
-    names = list(
-        dict.fromkeys(r.system.row for r in table.rows if r.system.column)
-    )
-    seeds = len(table.plan.seeds)
+    cells = {(s["row"], s["column"]): s for s in systems}
+    rows = dict.fromkeys(s["row"] for s in systems if s["column"])
     return {
-        "columns": [column for column in columns if column],
-        "rows": [
-            (
-                name,
-                [
-                    (
-                        mean_std(cells[name, column].summary("WA"), seeds),
-                        published(table.plan, cells[name, column]),
-                    )
-                    if (name, column) in cells
-                    else ("", "")
-                    for column in columns
-                    if column
-                ],
-            )
-            for name in names
-        ],
-    }
-
-
-def _pairs(rows):
-    """Return all comparisons and the matrix of them."""
-    pairs, speakers, utterances = compare(rows)
-    names = [row.name for row in rows]
-    place = {name: i for i, name in enumerate(names)}
-    differences = np.full((len(names), len(names)), np.nan)
-    corrected = np.full_like(differences, np.nan)
-    for pair in pairs:
-        i, j = place[pair["first"]], place[pair["second"]]
-        differences[i, j] = 100 * pair["difference"]
-        differences[j, i] = -differences[i, j]
-        corrected[i, j] = corrected[j, i] = pair["p_max"]
-    drawn = pairs and len(names) <= MOST_IN_MATRIX
-    return {
-        "pairs": pairs,
-        "sorted": sorted(
-            pairs, key=lambda p: (p["p_max"], p["p"], -abs(p["difference"]))
-        ),
-        "speakers": speakers,
-        "utterances": utterances,
-        "picture": plots.draw_pairs(names, differences, corrected)
-        if drawn
-        else None,
-    }
-
-
-def _system(table, row):
-    """Return what is shown of one system."""
-    labels = table.labels
-    folds = sorted({fold for fold, _ in row.runs})
-    recalls = breakdowns.recall_by_fold(row, labels)
-    pooled = breakdowns.pooled_recall(row, labels)
-    curves = breakdowns.learning_curves(row)
-    weights = breakdowns.layer_weights(row)
-    return {
-        "row": row,
-        "confusion": system_plots.draw_confusions(
-            row.confusion(), {f: row.confusion(f) for f in folds}, labels
-        ),
-        "recall": system_plots.draw_recalls(recalls, pooled, labels),
-        "recalls": recalls,
-        "pooled": pooled,
-        "folds": {
-            fold: {m: row.by_fold(m)[fold] for m in METRICS} for fold in folds
-        },
-        "genders": breakdowns.by_gender(row, labels),
-        "curves": system_plots.draw_curves(curves) if curves else None,
-        "weights": system_plots.draw_layer_weights(weights)
-        if weights
-        else None,
-    }
-
-
-def _curves(rows):
-    """Return the picture of all systems' dev accuracy, or None."""
-    curves = {}
-    for row in rows:
-        own = breakdowns.learning_curves(row)
-        if own:
-            shortest = min(map(len, own.values()))
-            curves[row.name] = np.mean(
-                [values[:shortest, 2] for values in own.values()], axis=0
-            )
-    return plots.draw_all_curves(curves) if len(curves) > 1 else None
-
-
-def _utterances(table, rows):
-    """Return chosen utterances of the system that is best on dev.
-
-    Of those with attention, if there are any: that is what is to be seen.
-    """
-    attentive = [
-        row
-        for row in rows
-        if row.system.is_trained
-        and table.plan.resolved[row.system.name]["pooling"] == "attentive_corr"
-    ]
-    row = breakdowns.representative(attentive or rows)
-    return {"row": row} | close_up(table.plan, row, table.labels)
-
-
-def _calibration(table, rows, best):
-    """Return the table of calibration, and diagrams of the best's siblings."""
-    known = {}
-    for row in rows:
-        own = breakdowns.calibration(row)
-        if own:
-            known[row.name] = own
-    shown = [
-        row
-        for row in breakdowns.smoothing_siblings(table.plan, best, rows)
-        if row.name in known
-    ]
-    panels = []
-    for row in shown[:4]:
-        own = known[row.name]
-        panels.append(
-            {
-                "title": row.name,
-                "before": reliability(own["before"], own["truth"]),
-                "after": reliability(own["after"], own["truth"]),
-                "ece": own["ece"],
-            }
-        )
-    saved = {
-        name: {key: own[key] for key in ("ece", "nll", "temperature")}
-        for name, own in known.items()
-    }
-    return {
-        "picture": plots.draw_reliability(panels) if panels else None,
-        "saved": saved,
-        "siblings": len(shown) > 1,
-        "smoothing": {
-            row.name: breakdowns.smoothing(table.plan, row)
-            if row.system.is_trained
-            else None
+        "columns": columns,
+        "rows": {
+            row: [cells.get((row, column)) for column in columns]
             for row in rows
         },
     }
 
 
-def _agreement(table, rows, best):
-    """Return the picture and table of accuracy against agreement, or None."""
-    siblings = breakdowns.smoothing_siblings(table.plan, best, rows)
-    lines = {row.name: breakdowns.agreement(row) for row in siblings[:4]}
-    lines = {name: bins for name, bins in lines.items() if bins}
-    if not lines:
-        return None
-    return {"picture": plots.draw_agreement(lines), "lines": lines}
+def _view(system: dict, labels: list[str]) -> dict:
+    """Return a system and its plots."""
+    curves, weights = system["learning_curves"], system["layer_weights"]
+    return {
+        "system": system,
+        "confusion": system_plots.draw_confusions(system, labels),
+        "recall": system_plots.draw_recalls(system, labels),
+        "curves": curves and system_plots.draw_curves(curves),
+        "weights": weights and system_plots.draw_layer_weights(weights),
+    }
+
+
+def _plots(results: dict) -> dict:
+    """Return the plots that compare systems; an empty value without data."""
+    systems = [s for s in results["systems"] if s["finished"]]
+    names = [s["system"] for s in systems]
+    pairs = results["comparisons"] if len(names) <= MOST_IN_MATRIX else []
+    curves = {
+        s["system"]: [fold["dev_WA"] for fold in s["learning_curves"].values()]
+        for s in systems
+        if s["learning_curves"]
+    }
+    alike = [s for s in systems if s["system"] in results["smoothing_siblings"]]
+    calibrated = [s for s in alike if s["calibration"]][:MOST_DIAGRAMS]
+    lines = {s["system"]: s["agreement"] for s in alike if s["agreement"]}
+    lines = dict(list(lines.items())[:MOST_DIAGRAMS])
+    is_wa = results["published_metric"].startswith("WA")
+    with_published = is_wa and any(s["published"] for s in systems)
+    return {
+        "overview": plots.draw_overview(systems, with_published),
+        "matrix": pairs and plots.draw_pairs(names, pairs),
+        "all_curves": len(curves) > 1 and plots.draw_all_curves(curves),
+        "diagrams": calibrated and plots.draw_reliability(calibrated),
+        "agreement": lines and plots.draw_agreement(lines),
+        "agreement_lines": lines,
+    }
+
+
+def _hyperparams(plan: Plan) -> dict | None:
+    """Return the hyperparameter file of the first finished run, or None."""
+    for run in plan.runs:
+        path = run.folder / "hyperparams.yaml"
+        if run.finished and path.exists():
+            content = path.read_text(encoding="utf-8", errors="replace")
+            return {"run": run.name, "text": content}
+    return None

@@ -1,41 +1,46 @@
-"""Pictures of the report, each a data URI with words for those who hear it."""
+"""Plots that compare systems, each a data URI with a text alternative."""
 
 import base64
+import functools
 import io
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+BLUE, ORANGE, GREY = "#2a5d84", "#d1803c", "#888888"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
+    "axes.edgecolor": GREY,
     "axes.titlesize": 9,
+    "axes.titlelocation": "left",
     "axes.prop_cycle": matplotlib.cycler(
-        color=["#2a5d84", "#d1803c", "#5a8f5a", "#9c5a8a", "#8a7a3a", "#5f5f5f"]
+        color=[BLUE, ORANGE, "#5a8f5a", "#9c5a8a", "#8a7a3a", "#5f5f5f"]
     ),
     "legend.frameon": False,
     "svg.hashsalt": "report",
 }
 
 
-def styled(draw):
-    """Let a function draw in the report's style."""
+def styled(draw: Callable) -> Callable:
+    """Make a function draw in the report's style."""
 
+    @functools.wraps(draw)
     def drawn(*args, **kwargs):
         with plt.rc_context(STYLE):
             return draw(*args, **kwargs)
 
-    drawn.__doc__ = draw.__doc__
     return drawn
 
 
-def embed(figure, alt, kind="svg", dpi=110):
-    """Close a figure and return {"src": data URI, "alt": words}."""
+def embed(figure: Figure, alt: str, kind: str = "svg", dpi: int = 110) -> dict:
+    """Close a figure and return {"src": data URI, "alt": text alternative}."""
     out = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(
@@ -46,45 +51,50 @@ def embed(figure, alt, kind="svg", dpi=110):
     return {"src": data_uri(out.getvalue(), media), "alt": alt}
 
 
-def data_uri(content, media):
+def data_uri(content: bytes, media: str) -> str:
     """Return bytes as a data URI."""
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-@styled
-def draw_overview(names, figures):
-    """Draw each system's mean, interval, folds and published figure.
+def by_epoch(axes, curves: dict, **options) -> None:
+    """Draw name -> value of each epoch, a line for each name."""
+    for name, values in curves.items():
+        epochs = range(1, len(values) + 1)
+        axes.plot(epochs, values, label=name, linewidth=1.2, **options)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
-    Arguments
-    ---------
-    names : list of str
-        Systems, from the top.
-    figures : list of dict
-        In percent: ``mean``, ``interval`` (low, high), ``folds`` (list),
-        ``published`` (or None).
-    """
+
+def legend_outside(axes) -> None:
+    """Draw the legend to the right of the axes."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=7.5)
+
+
+@styled
+def draw_overview(systems: list[dict], with_published: bool) -> dict:
+    """Draw WA of each system: mean, interval, folds and published figure."""
+    names = [system["system"] for system in systems]
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.33 * len(names)))
-    for y, own in enumerate(figures):
-        axes.plot(own["interval"], [y, y], color="#2a5d84", linewidth=2)
-        axes.plot(
-            own["folds"], [y] * len(own["folds"]), "|", color="#888888", ms=8
+    means = [100 * system["WA"]["mean"] for system in systems]
+    for y, (system, mean) in enumerate(zip(systems, means)):
+        edges = 100 * np.array(system["interval"]["WA"])
+        folds = [100 * value for value in system["by_fold"]["WA"].values()]
+        axes.plot(edges, [y, y], color=BLUE, linewidth=2)
+        axes.plot(folds, [y] * len(folds), "|", color=GREY, ms=8)
+        axes.plot(mean, y, "o", color=BLUE, ms=6)
+        if with_published and system["published"]:
+            axes.plot(system["published"][0]["mean"], y, "D", color=ORANGE)
+    handles = {
+        "mean and 95% interval": plt.Line2D([], [], color=BLUE, marker="o"),
+        "one fold": plt.Line2D([], [], color=GREY, marker="|", linestyle=""),
+    }
+    if with_published:
+        handles["published"] = plt.Line2D(
+            [], [], color=ORANGE, marker="D", linestyle=""
         )
-        axes.plot(own["mean"], y, "o", color="#2a5d84", ms=6)
-        if own["published"] is not None:
-            axes.plot(own["published"], y, "D", color="#d1803c", ms=5)
-    handles = [
-        plt.Line2D([], [], color="#2a5d84", marker="o"),
-        plt.Line2D([], [], color="#888888", marker="|", linestyle="", ms=8),
-    ]
-    words = ["mean and 95% interval", "one fold"]
-    if any(own["published"] is not None for own in figures):
-        handles.append(
-            plt.Line2D([], [], color="#d1803c", marker="D", linestyle="")
-        )
-        words.append("published")
     axes.legend(
+        handles.values(),
         handles,
-        words,
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=3,
@@ -95,23 +105,35 @@ def draw_overview(names, figures):
     axes.set_xlabel("WA in percent")
     axes.grid(axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
-    return embed(
-        figure,
-        "WA of every system with its interval: "
-        + "; ".join(f"{n} {o['mean']:.1f}" for n, o in zip(names, figures)),
-    )
+    figures = "; ".join(f"{n} {mean:.1f}" for n, mean in zip(names, means))
+    return embed(figure, f"WA of every system in percent: {figures}")
+
+
+def _matrices(names: list[str], comparisons: list[dict]) -> tuple:
+    """Return differences in points and corrected p, [systems, systems]."""
+    places = {name: i for i, name in enumerate(names)}
+    differences = np.full((len(names), len(names)), np.nan)
+    corrected = np.full_like(differences, np.nan)
+    for pair in comparisons:
+        i, j = places[pair["first"]], places[pair["second"]]
+        differences[i, j] = 100 * pair["difference"]
+        differences[j, i] = -differences[i, j]
+        corrected[i, j] = corrected[j, i] = pair["p_max"]
+    return differences, corrected
 
 
 @styled
-def draw_pairs(names, differences, corrected):
+def draw_pairs(names: list[str], comparisons: list[dict]) -> dict:
     """Draw the matrix of differences in points; bold where p is below 0.05.
 
     Arguments
     ---------
     names : list of str
-    differences, corrected : numpy.ndarray
-        [systems, systems]; NaN on the diagonal.
+        Systems, from the top and from the left.
+    comparisons : list of dict
+        From `modules.experiments.compare.compare`.
     """
+    differences, corrected = _matrices(names, comparisons)
     side = 1.2 + 0.52 * len(names)
     figure, axes = plt.subplots(figsize=(side + 1.2, side))
     largest = max(1.0, np.nanmax(np.abs(differences)))
@@ -119,22 +141,22 @@ def draw_pairs(names, differences, corrected):
     for (i, j), value in np.ndenumerate(differences):
         if i == j:
             continue
-        sure = corrected[i, j] < 0.05
+        significant = corrected[i, j] < 0.05
         axes.text(
             j,
             i,
-            f"{value:+.1f}" + ("*" if sure else ""),
+            # Adding 0 turns -0.0 into 0.0.
+            f"{round(value, 1) + 0:+.1f}" + ("*" if significant else ""),
             ha="center",
             va="center",
             fontsize=7.5,
-            fontweight="bold" if sure else "normal",
+            fontweight="bold" if significant else "normal",
             color="white" if abs(value) > 0.65 * largest else "black",
         )
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return embed(
         figure,
         "Differences in accuracy, row minus column, in points; the table "
@@ -143,89 +165,68 @@ def draw_pairs(names, differences, corrected):
 
 
 @styled
-def draw_all_curves(curves):
+def draw_all_curves(curves: dict) -> dict:
     """Draw dev accuracy of every epoch, a line for each system.
 
     Arguments
     ---------
     curves : dict
-        System -> [epochs].
+        System -> a list of values by epoch for each fold; the mean over the
+        folds is drawn, as far as all of them went.
     """
     figure, axes = plt.subplots(figsize=(6.5, 3.2))
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
-    styles = ["-", "--", "-.", ":"]
-    for i, (name, values) in enumerate(curves.items()):
-        axes.plot(
-            range(1, len(values) + 1),
-            100 * values,
-            styles[i % 4],
-            color=colors[i],
-            linewidth=1.3,
-            label=name,
-        )
-    axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    last = []
+    for i, (name, folds) in enumerate(curves.items()):
+        shortest = min(map(len, folds))
+        mean = 100 * np.mean([fold[:shortest] for fold in folds], axis=0)
+        style = ["-", "--", "-.", ":"][i % 4]
+        by_epoch(axes, {name: mean}, color=colors[i], linestyle=style)
+        last.append(f"{name} {mean[-1]:.0f}%")
     axes.set_ylabel("dev WA in percent")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=7.5)
-    return embed(
-        figure,
-        "Dev accuracy by epoch, after the last: "
-        + "; ".join(f"{n} {v[-1]:.0%}" for n, v in curves.items()),
-    )
+    legend_outside(axes)
+    alt = "Dev accuracy by epoch, after the last: "
+    return embed(figure, alt + "; ".join(last))
 
 
 @styled
-def draw_reliability(panels):
-    """Draw reliability diagrams side by side.
-
-    Arguments
-    ---------
-    panels : list of dict
-        ``title`` and two of `modules.experiments.significance.reliability`: ``before`` and
-        ``after``; ``ece`` of both.
-    """
+def draw_reliability(systems: list[dict]) -> dict:
+    """Draw reliability diagrams of systems with calibration side by side."""
     figure, all_axes = plt.subplots(
         1,
-        len(panels),
-        figsize=(max(4.2, 3.3 * len(panels)), 3.4),
+        len(systems),
+        figsize=(max(4.2, 3.3 * len(systems)), 3.4),
         sharey=True,
         squeeze=False,
+        layout="tight",
     )
-    for axes, panel in zip(all_axes[0], panels):
+    alts = []
+    for axes, system in zip(all_axes[0], systems):
+        own = system["calibration"]
         axes.plot([0, 1], [0, 1], color="#aaaaaa", linestyle="--", lw=1)
-        for name, mark, ece in zip(("before", "after"), "os", panel["ece"]):
-            confidence, accuracy, counts = panel[name]
-            known = counts > 0
+        for name, mark, ece in zip(("before", "after"), "os", own["ece"]):
             axes.plot(
-                confidence[known],
-                accuracy[known],
+                own[name]["confidence"],
+                own[name]["accuracy"],
                 f"{mark}-",
                 ms=4,
                 lw=1.2,
                 label=f"{name} scaling, ECE {100 * ece:.1f}",
             )
-        axes.set_title(panel["title"], loc="left")
-        axes.set_xlabel("confidence")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
-        axes.set_aspect("equal")
+        axes.set(title=system["system"], xlabel="confidence", aspect="equal")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(loc="upper left", fontsize=7.5)
-    all_axes[0][0].set_ylabel("accuracy")
-    figure.tight_layout()
-    return embed(
-        figure,
-        "Reliability diagrams: "
-        + "; ".join(
-            f"{p['title']}: expected calibration error "
-            f"{p['ece'][0]:.1%} before and {p['ece'][1]:.1%} after "
+        alts.append(
+            f"{system['system']}: expected calibration error "
+            f"{own['ece'][0]:.1%} before and {own['ece'][1]:.1%} after "
             "temperature scaling"
-            for p in panels
-        ),
-    )
+        )
+    all_axes[0][0].set_ylabel("accuracy")
+    return embed(figure, "Reliability diagrams: " + "; ".join(alts))
 
 
 @styled
-def draw_agreement(lines):
+def draw_agreement(lines: dict) -> dict:
     """Draw accuracy against the annotators' agreement.
 
     Arguments
@@ -234,19 +235,16 @@ def draw_agreement(lines):
         System -> list of `modules.experiments.breakdowns.agreement`.
     """
     figure, axes = plt.subplots(figsize=(6.5, 2.9))
+    alts = []
     for name, bins in lines.items():
         middles = [50 * (own["low"] + own["high"]) for own in bins]
         heights = [100 * own["accuracy"] for own in bins]
         axes.plot(middles, heights, "o-", ms=5, label=name)
+        alts.append(
+            f"{name} {heights[0]:.0f}% at the lowest agreement, "
+            f"{heights[-1]:.0f}% at the highest"
+        )
     axes.set_xlabel("share of annotators who chose the label, in percent")
     axes.set_ylabel("accuracy in percent")
     axes.legend(loc="best")
-    return embed(
-        figure,
-        "Accuracy against agreement: "
-        + "; ".join(
-            f"{name} {bins[0]['accuracy']:.0%} where fewest agree, "
-            f"{bins[-1]['accuracy']:.0%} where most do"
-            for name, bins in lines.items()
-        ),
-    )
+    return embed(figure, "Accuracy by agreement: " + "; ".join(alts))

@@ -162,9 +162,15 @@ class Run:
         Raises
         ------
         BadInput
-            If the run was trained before graphs were recorded.
+            If the run is a late fusion, or was trained before graphs were
+            recorded.
         """
         if not (self.folder / "graph.json").exists():
+            if "fusion_weights" in self.results:
+                raise BadInput(
+                    f"{self.folder} is a late fusion, which has no model of "
+                    "its own: give one of the runs that it combines"
+                )
             raise BadInput(
                 f"{self.folder} has no graph.json: an earlier version of this "
                 "recipe trained it; train it again"

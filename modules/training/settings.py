@@ -7,6 +7,7 @@ from typing import Any
 from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.fbank import FBANK
+from modules.models.graph import is_own_class
 from modules.models.upstream import upstream_names
 from modules.models.whisper_window import FIT
 
@@ -139,7 +140,8 @@ def check_settings(values: dict[str, Any]) -> None:
         )
     if "encoder_hub" in values:
         names = upstream_names(values["encoder_hub"])
-        if "encoder_lr" in values and (len(names) > 1 or names == [FBANK]):
+        code = names == [FBANK] or is_own_class(names[0])
+        if "encoder_lr" in values and (len(names) > 1 or code):
             raise BadInput(
                 f"encoder_hub {values['encoder_hub']} cannot be fine-tuned: "
                 "give one pretrained encoder"

@@ -8,7 +8,7 @@ from demo import random_encoder
 from demo.random_encoder import FAMILIES, make_random_encoder
 from modules.errors import BadInput
 
-SMALL = {"layers": 2, "width": 32}
+SMALL = {"num_hidden_layers": 2, "hidden_size": 32}
 
 
 def hidden_states(model, waveform):
@@ -38,8 +38,8 @@ def test_loads_encodes_and_has_dropout(tmp_path, family, layer_norm):
         assert model.config.do_stable_layer_norm == layer_norm
         inputs, frames = torch.randn(1, 16000), 49
     states = hidden_states(model, inputs)
-    assert len(states) == SMALL["layers"] + 1
-    assert all(s.shape == (1, frames, SMALL["width"]) for s in states)
+    assert len(states) == SMALL["num_hidden_layers"] + 1
+    assert all(s.shape == (1, frames, SMALL["hidden_size"]) for s in states)
     assert all(s.isfinite().all() and s.std() > 0 for s in states)
     # A frozen encoder in training mode must be noticed. LayerDrop may skip
     # both layers, and then some families return no states at all: a seed.

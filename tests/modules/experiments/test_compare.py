@@ -3,24 +3,26 @@
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modules.experiments.compare import compare
-from modules.experiments.results_table import Predictions
+from modules.experiments.results_table import Row
 
 
 def row(name, guesses, truth, speakers):
-    """Return what `compare` knows of a row: one run per seed."""
+    """Return a row with one run per seed."""
     runs = {}
     for seed, guess in enumerate(guesses):
-        test = Predictions(
-            utterances=[str(i) for i in range(len(truth))],
-            speakers=speakers,
-            truth=np.array(truth),
-            probabilities=np.eye(2)[guess],
+        test = pd.DataFrame({"speaker": speakers, "truth": truth})
+        test = test.assign(utterance=test.index.astype(str), guess=guess)
+        runs[1, seed] = types.SimpleNamespace(
+            test=test,
+            labels=[],
+            manifest={},
+            probabilities=lambda _: np.eye(2)[guess],
         )
-        runs[1, seed] = types.SimpleNamespace(test=test)
-    return types.SimpleNamespace(name=name, runs=runs)
+    return Row(types.SimpleNamespace(name=name), runs, {})
 
 
 def test_differences_by_hand():

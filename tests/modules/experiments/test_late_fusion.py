@@ -14,13 +14,13 @@ from modules.errors import BadInput
 from modules.experiments.late_fusion import fit_weights, fuse_runs
 from modules.experiments.plan import System
 from modules.files import write_rows
-from modules.training.metrics import prediction_rows, score
+from modules.training.metrics import Predictions, score
 
 LABELS = ["calm", "glad", "mad"]
 
 
 def make_run(folder, fold=1, seed=1, number=0):
-    """Write what a finished run leaves, of chance."""
+    """Write the files of a finished run, with random probabilities."""
     rng = np.random.default_rng(100 * fold + seed)
     folder.mkdir(parents=True)
     results = {"labels": LABELS, "test_fold": fold, "seed": seed}
@@ -32,12 +32,11 @@ def make_run(folder, fold=1, seed=1, number=0):
         chances[np.arange(30), truth] += own.uniform(0, 1.5)
         chances /= chances.sum(axis=1, keepdims=True)
         names = [f"{split}{fold}_{i}" for i in range(30)]
-        predictions = names, torch.from_numpy(truth), torch.from_numpy(chances)
-        manifest = {n: {"speaker": f"s{n[-1]}"} for n in names}
-        lines = prediction_rows(
-            (*predictions[:2], predictions[2].log()), manifest, LABELS
+        predictions = Predictions(
+            names, torch.from_numpy(truth), torch.from_numpy(chances).log()
         )
-        write_rows(folder / name, lines)
+        manifest = {n: {"speaker": f"s{n[-1]}"} for n in names}
+        write_rows(folder / name, predictions.rows(manifest, LABELS))
         right = score(truth.tolist(), chances.argmax(axis=1).tolist(), LABELS)
         results |= {"dev_WA": right["WA"]} if split == "d" else right
     (folder / "results.json").write_text(json.dumps(results))
@@ -135,7 +134,7 @@ def test_runs_that_differ_are_one_sentence(tmp_path):
     for name, words in cases.items():
         with pytest.raises(BadInput, match=words):
             fuse_runs([run, tmp_path / name], tmp_path / "out")
-    # The order of the lines is nobody's business.
+    # The order of the lines does not matter.
     shuffled = other("order")
     change(shuffled, "predictions.csv", lambda lines: lines.reverse())
     assert fuse_runs([run, shuffled], tmp_path / "a") == fuse_runs(
@@ -156,8 +155,8 @@ def test_cross_validate_fuses_finished_systems(systems, tmp_path, capsys):
     shutil.rmtree(partial / "fold_2/seed_2")
     for folder, words in (
         (partial, "only one of them has fold 2, seed 2"),
-        (tmp_path, "holds no finished runs"),
-        (systems[0], "holds something else"),
+        (tmp_path, "has no finished runs"),
+        (systems[0], "something else"),
     ):
         capsys.readouterr()
         with pytest.raises(SystemExit):
@@ -168,7 +167,10 @@ def test_cross_validate_fuses_finished_systems(systems, tmp_path, capsys):
 @pytest.mark.usefixtures("no_report", "systems")
 def test_a_table_has_its_fusion(table_command, tmp_path, capsys):
     changes = {
-        "floor": False,
+        "systems": [
+            {"name": "s 0", "label_smoothing": 0.0},
+            {"name": "s 0.1", "label_smoothing": 0.1},
+        ],
         "late_fusion": [{"name": "both", "of": ["s 0", "s 0.1"]}],
         "published": {
             "source": "nobody",
@@ -187,7 +189,7 @@ def test_a_table_has_its_fusion(table_command, tmp_path, capsys):
     changes["late_fusion"][0]["of"] = ["s 0", "s 9"]
     with pytest.raises(SystemExit):
         cross_validate.main(table_command(tmp_path, **changes))
-    assert "fuses 's 9', which is no other system" in capsys.readouterr().err
+    assert "fuses 's 9', which is no system of" in capsys.readouterr().err
 
 
 def test_the_report_of_a_fusion(finished_table, tmp_path):
@@ -202,17 +204,18 @@ def test_the_report_of_a_fusion(finished_table, tmp_path):
 
 def test_what_was_run_of_systems_with_files_of_their_own(tmp_path):
     """Keys that one of them lacks are no error, and are not shared."""
-    from modules.report.provenance import _settings
+    from modules.experiments.provenance import shared_settings
 
     heads = {"a": {"lr": 1, "seed": 1}, "b": {"cache": None, "seed": 1}}
     systems = [
-        System(name, {}, tmp_path, name, "", name, fuses=fuses)
+        System(name, {}, tmp_path, fuses=fuses)
         for name, fuses in (("a", ()), ("b", ()), ("both", ("a", "b")))
     ]
     plan = types.SimpleNamespace(systems=systems, resolved=heads)
-    common, varied = _settings(plan)
-    assert common == {"seed": 1, "cache": None}
+    common, varied = shared_settings(plan)
+    assert common == {"seed": 1}
     assert varied == {
-        "keys": ["lr"],
-        "rows": [("a", [1]), ("b", [""]), ("both", [""])],
+        "a": {"lr": 1, "cache": ""},
+        "b": {"lr": "", "cache": None},
+        "both": {"lr": "", "cache": ""},
     }

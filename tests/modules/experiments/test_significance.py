@@ -4,16 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.stats import permutation_test
 
 from modules.experiments.significance import (
     bootstrap_interval,
-    expected_calibration_error,
-    fit_temperature,
     holm,
+    mean_intervals,
     paired_tests,
-    reliability,
-    temper,
 )
 
 rng = np.random.default_rng(3)
@@ -85,28 +82,23 @@ def test_equal_speakers_have_no_interval():
     assert bootstrap_interval(same)["WA"] == pytest.approx((5 / 8, 5 / 8))
 
 
-def test_calibration_error_by_hand():
-    probabilities = np.array(
-        [[0.95, 0.05], [0.91, 0.09], [0.65, 0.35], [0.35, 0.65]]
+def test_p_is_that_of_scipy():
+    differences = rng.normal(0.5, 1, size=(9, 3))
+    wanted = permutation_test(
+        (differences,),
+        lambda sample, axis: sample.mean(axis=axis),
+        permutation_type="samples",
+        n_resamples=2**9,
+    ).pvalue
+    assert paired_tests(differences)[0] == pytest.approx(wanted)
+
+
+def test_interval_of_a_mean_by_a_plain_loop():
+    values = rng.normal(size=(7, 2))
+    draws = np.random.default_rng(0).integers(7, size=(2000, 7))
+    means = values[draws].mean(axis=1)
+    wanted = np.percentile(means, [2.5, 97.5], axis=0).T
+    assert mean_intervals(values) == pytest.approx(wanted)
+    assert mean_intervals(values[:1]) == pytest.approx(
+        np.stack([values[0], values[0]], axis=1)
     )
-    truth = np.array([0, 1, 0, 0])
-    # Bin 0.9 to 1: confidence 0.93, accuracy 0.5; bin 0.6 to 0.7: 0.65, 0.5.
-    wanted = (2 * abs(0.93 - 0.5) + 2 * abs(0.65 - 0.5)) / 4
-    error = expected_calibration_error(probabilities, truth, bins=10)
-    assert error == pytest.approx(wanted)
-    counts = reliability(probabilities, truth, bins=10)[2]
-    assert counts.tolist() == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
-
-
-def test_certainty_is_in_the_last_bin():
-    assert reliability(np.array([[1.0, 0.0]]), np.array([0]))[2][-1] == 1
-
-
-def test_temperature_is_recovered():
-    logits = 2 * rng.normal(size=(20_000, 4))
-    chances = softmax(logits, axis=1)
-    truth = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    sharpened = softmax(2.5 * logits, axis=1)
-    temperature = fit_temperature(sharpened, truth)
-    assert temperature == pytest.approx(2.5, rel=0.05)
-    assert temper(sharpened, 2.5) == pytest.approx(chances, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The same answers as in training, at any length and in any format."""
+"""Predictions equal those of training, at any length, in any format."""
 
 import pathlib
 import threading
@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from attacks.hostile_files import write_with_ffmpeg
 from exported_models import spoken
 
+from modules.errors import BadInput
 from modules.inference.loading import load_model
-from modules.inference.predictor import predict
+from modules.inference.predictor import choose_device, predict
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +59,85 @@ def test_formats_rates_and_channels_agree(loaded, tmp_path):
         write("x.flac"),
         write("x.ogg", 44100, 2),
         write("x.mp3", 44100, 2),
+        write("odd_rate.wav", 44101, subtype="FLOAT"),
     ]
+    # Not raw AAC: no header names the silence that its encoder begins with.
+    for name, rate, codec in [
+        ("x.m4a", 44100, "aac"),
+        ("x.mp4", 48000, "aac"),
+        ("x.webm", 48000, "libopus"),
+        ("x.mka", 48000, "libopus"),
+        ("x.mov", 44100, "alac"),
+    ]:
+        files.append(str(tmp_path / name))
+        write_with_ffmpeg(files[-1], spoken(rate=rate), rate, codec)
     model, _ = loaded
     rows, problems = predict(model, files)
     assert not problems
     chances = torch.stack([row[3].exp() for row in rows])
     differences = (chances - chances[0]).abs().amax(dim=1)
     assert differences.max() < MARGIN, dict(zip(files, differences.tolist()))
+
+
+def test_each_channel_is_a_row(loaded, tmp_path):
+    stereo, silent, three = [str(tmp_path / f"{i}.wav") for i in range(3)]
+    left, right = spoken(seed=1), spoken(seed=2)
+    pair = np.stack([left, right], axis=1)
+    soundfile.write(stereo, pair, 16000, subtype="FLOAT")
+    soundfile.write(silent, pair * [1, 0], 16000, subtype="FLOAT")
+    soundfile.write(three, pair[:, [0, 1, 0]], 16000, subtype="FLOAT")
+    model, _ = loaded
+    rows, problems = predict(model, [stereo, silent, three], channel="each")
+    assert [(row.file, row.channel) for row in rows] == [
+        (stereo, "left"),
+        (stereo, "right"),
+        (silent, "left"),
+        (three, "1"),
+        (three, "2"),
+        (three, "3"),
+    ]
+    assert [(p.file, p.channel) for p in problems] == [(silent, "right")]
+    assert "is silent" in problems[0].sentence
+    for name, wave in [("left", left), ("right", right)]:
+        (alone,), _ = predict(model, [stereo], channel=name)
+        with torch.inference_mode():
+            wanted = model(torch.from_numpy(wave).float()[None])[0]
+        torch.testing.assert_close(
+            alone.log_probabilities, wanted, atol=1e-5, rtol=0
+        )
+        row = rows[["left", "right"].index(name)]
+        assert row.log_probabilities.equal(alone.log_probabilities)
+
+
+def test_a_long_silence_has_no_answer(loaded, tmp_path):
+    path = str(tmp_path / "x.wav")
+    soundfile.write(path, np.zeros(62 * 8000), 8000)
+    model, _ = loaded
+    for segment in (None, 10):
+        rows, problems = predict(model, [path], segment=segment)
+        assert not rows and "is silent" in problems[0].sentence
+
+
+def test_probabilities_that_are_not_finite_are_no_answer(tmp_path):
+    path = str(tmp_path / "x.wav")
+    soundfile.write(path, spoken(), 16000)
+
+    class Damaged(torch.nn.Module):
+        encoder = types.SimpleNamespace(is_whisper=False)
+
+        def forward(self, wavs, lengths):
+            return torch.full((len(wavs), 3), float("nan"))
+
+    rows, problems = predict(Damaged(), [path])
+    assert not rows and "no finite probabilities" in problems[0].sentence
+
+
+def test_devices(tmp_path):
+    assert choose_device("cpu") == "cpu"
+    assert choose_device(None) in ("cpu", "cuda")
+    for name in ("foo", "meta", "cuda:77", "", "cpu,cuda"):
+        with pytest.raises(BadInput, match="does not exist on this machine"):
+            choose_device(name)
 
 
 def test_segments_over_time(loaded, tmp_path):
@@ -79,7 +153,7 @@ def test_segments_over_time(loaded, tmp_path):
         (3.0, 7.0),
         (3.3, 7.3),
     ]
-    for _, start, end, found in rows:
+    for _, start, end, found, _ in rows:
         part = wave[round(start * 16000) : round(end * 16000)]
         with torch.inference_mode():
             alone = model(torch.from_numpy(part).float()[None])[0]

@@ -154,7 +154,9 @@ def test_whisper_with_a_short_window(encoder_folder, tmp_path):
     saved, counts = FrozenEncoder(tmp_path / "encoder")(wavs)
     assert counts.tolist() == [63, 63]
     torch.testing.assert_close(saved[-1], states[0])
-    with pytest.raises(BadInput, match="whisper_window 31 is longer than"):
+    with pytest.raises(
+        BadInput, match="whisper_window 31 must be from 1 to the 30 s"
+    ):
         TrainableEncoder(folder, whisper_window=31)
 
 

@@ -1,0 +1,1 @@
+"""Hostile input: an answer or one sentence."""
