@@ -5,7 +5,7 @@ import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
-from modules.models.encoder import FrozenEncoder, count_frames, try_encoder
+from modules.models.encoder import FrozenEncoder, count_frames
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
@@ -61,13 +61,11 @@ class HubUpstream:
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        encoder = FrozenEncoder(
+        return FrozenEncoder(
             self.folder,
             precision=precision,
             whisper_window=self.whisper_window,
         )
-        try_encoder(encoder)
-        return encoder
 
 
 class CodeUpstream:
