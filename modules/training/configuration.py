@@ -24,6 +24,8 @@ from modules.models.graph import build
 from modules.training.settings import CHECKS, check_settings, device
 
 _PLACES = ("_folder", "_file")
+# Keys whose values are a word or a number, whatever the file has.
+_WORD_OR_NUMBER = ("whisper_window",)
 
 
 class _Tag(str):
@@ -235,6 +237,8 @@ def _read_value(key, text, defaults, path):
     default = defaults[key]
     if default is _OBJECT or isinstance(default, dict | list):
         raise BadInput(f"--{key} is an object of {path}: change it in a copy")
+    if key in _WORD_OR_NUMBER:
+        return _read_optional(key, text)
     if isinstance(default, str) or key.endswith(_PLACES):
         # Quoted, or HyperPyYAML would read "(a)" as a tuple.
         return DoubleQuotedScalarString(text)
