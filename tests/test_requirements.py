@@ -12,8 +12,6 @@ PACKAGES = {
     "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
-    "huggingface_hub": "huggingface-hub",
-    "espeakng_loader": "espeakng-loader",
     "mpl_toolkits": "matplotlib",
 }
 OWN = {path.stem for path in ROOT.glob("*.py")} | {
@@ -52,7 +50,9 @@ def packages(path, nested):
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module.split(".")[0])
     found -= set(sys.stdlib_module_names) | OWN
-    return {PACKAGES.get(name, name).lower() for name in found}
+    return {
+        PACKAGES.get(name, name).lower().replace("_", "-") for name in found
+    }
 
 
 def test_what_is_imported_is_required():
