@@ -1,10 +1,10 @@
-# make demo | make test | make lint | make bench : each builds .venv first when missing.
+# make demo | test | lint | bench | audit : each builds .venv first when missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test lint bench audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -20,6 +20,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.frozen_features
+
+# Known vulnerabilities of the very files that pip would install here.
+audit: $(READY)
+	$(BIN)/pip install --quiet -r requirements-audit.txt
+	$(BIN)/python -m tools.lock --output locked.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r locked.txt
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
