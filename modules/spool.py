@@ -37,7 +37,7 @@ _DECODER = """
 import io, json, sys
 ending, most, *sys.path = sys.argv[1:]
 FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,asf_o,au,avi,dts,eac3,flac,flv,"
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,asf_o,au,avi,caf,dts,eac3,flac,flv,"
     "gsm,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,ogg,oma,qcp,rm,tak,"
     "tta,voc,w64,wav,webm,wv,xwma"
 )

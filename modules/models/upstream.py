@@ -47,8 +47,9 @@ class HubUpstream:
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
         self.whisper_window = None
         if self.config.model_type == "whisper":
-            check_window(whisper_window, self.config.max_source_positions)
-            self.whisper_window = whisper_window
+            self.whisper_window = check_window(
+                whisper_window, self.config.max_source_positions
+            )
 
     def count_frames(self, samples):
         """Return the frames of an utterance."""

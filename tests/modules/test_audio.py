@@ -2,11 +2,11 @@
 
 import io
 
+import hostile_files as hostile
 import numpy as np
 import pytest
 import soundfile
 import torch
-from attacks import hostile_files as hostile
 from exported_models import spoken
 from speechbrain.dataio.preprocess import AudioNormalizer
 

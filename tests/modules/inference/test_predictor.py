@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from attacks.hostile_files import write_with_ffmpeg
 from exported_models import spoken
+from hostile_files import write_with_ffmpeg
 
 from modules.errors import BadInput
 from modules.inference.loading import load_model

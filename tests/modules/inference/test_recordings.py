@@ -2,9 +2,9 @@
 
 import os
 
+import hostile_files as hostile
 import pytest
 import soundfile
-from attacks import hostile_files as hostile
 from exported_models import spoken
 from hypothesis import given, settings, strategies as st
 

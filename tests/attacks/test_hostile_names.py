@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from conftest import ROOT
 from exported_models import load_foreign, spoken
+from hostile_files import write_with_ffmpeg
 
 import predict
-from attacks.hostile_files import write_with_ffmpeg
 
 LABELS = ["calm", "glad", "mad"]
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 
+import hostile_files as hostile
 import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT
+from hostile_files import tone
 
-from attacks import hostile_files as hostile
-from attacks.hostile_files import tone
 from modules import decoding, spool
 from modules.audio import (
     AudioWarning,

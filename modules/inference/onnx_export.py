@@ -1,0 +1,314 @@
+"""An exported model as a graph in ONNX: encoder and heads in one file.
+
+Source of the operator sets: https://onnx.ai/onnx/operators/. The graph
+classifies one utterance at a time, so that no answer depends on batch mates;
+on a CPU, batches save nothing (see benchmarks/README.md).
+"""
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import math
+import pathlib
+import shutil
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from modules.audio import SAMPLE_RATE, SHORTEST
+from modules.errors import BadInput
+from modules.inference import emotion_onnx
+from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx
+from modules.models.whisper_window import FRAME, encode_window
+
+# onnxruntime has it since version 1.14.
+OPERATOR_SET = 18
+# A file of protobuf has at most 2 GiB; weights beyond go into a second one.
+_MOST_IN_ONE_FILE = 2**31 - 2**24
+WEIGHTS_BESIDE = "model.onnx.data"
+
+# Largest difference of a probability from the model that was exported.
+_TOLERANCE = 1e-4
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+class _Graph(nn.Module):
+    """The part that every graph ends with: hidden states to outputs.
+
+    Arguments
+    ---------
+    model : modules.inference.emotion_model.EmotionModel
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def _classify(self, hidden_states):
+        """Return probabilities [classes] and embedding [values]."""
+        embedding = self.model.pool(hidden_states, torch.ones(1))
+        probabilities = self.model.classify(embedding).exp()
+        return probabilities.squeeze(0), embedding.squeeze(0)
+
+
+class WaveformGraph(_Graph):
+    """WavLM, HuBERT or wav2vec 2.0 with heads: a waveform to an emotion."""
+
+    def forward(self, waveform):
+        """Classify a waveform [samples]."""
+        encoder = self.model.encoder
+        wav = waveform[None]
+        if encoder.wrapper.normalize_wav:
+            # F.layer_norm would fix the number of samples.
+            wav = wav - wav.mean(dim=1, keepdim=True)
+            power = wav.square().mean(dim=1, keepdim=True)
+            wav = wav * torch.rsqrt(power + 1e-5)
+        return self._classify(encoder._run(encoder.wrapper.model, wav))
+
+
+class WhisperGraph(_Graph):
+    """Whisper's encoder with heads: windows of samples to an emotion.
+
+    The log-mel spectrogram is computed with a convolution, which gives the
+    same as a Fourier transform and needs no complex numbers.
+    """
+
+    def __init__(self, model):
+        super().__init__(model)
+        wrapper = model.encoder.wrapper
+        length = wrapper._n_fft
+        window = torch.hann_window(length, dtype=torch.float64)
+        angles = (
+            -2
+            * math.pi
+            / length
+            * torch.outer(
+                torch.arange(length // 2 + 1, dtype=torch.float64),
+                torch.arange(length, dtype=torch.float64),
+            )
+        )
+        basis = torch.cat([angles.cos(), angles.sin()]) * window
+        self.register_buffer("basis", basis[:, None].float())
+        self.hop = wrapper._hop_length
+
+    def forward(self, windows, kept):
+        """Classify; see `modules.inference.emotion_onnx.whisper_inputs`."""
+        spectrum = F.conv1d(windows[:, None], self.basis, stride=self.hop)
+        power = spectrum.square().unflatten(1, (2, -1)).sum(dim=1)
+        mels = self.model.encoder.wrapper._mel_filters @ power
+        mels = mels.clamp(min=1e-10).log10()
+        mels = mels.maximum(mels.amax(dim=(1, 2), keepdim=True) - 8.0)
+        encoder = self.model.encoder.wrapper.model.encoder
+        states = encode_window(encoder, (mels + 4.0) / 4.0)
+        # [layers, frames of all windows, hidden_size]
+        states = states.flatten(1, 2).index_select(1, kept)
+        return self._classify(states[:, None])
+
+
+def check_installed() -> None:
+    """Refuse to export where packages are missing.
+
+    Raises
+    ------
+    BadInput
+        Naming them.
+    """
+    missing = [n for n in _NEEDED if importlib.util.find_spec(n) is None]
+    if missing:
+        raise BadInput(
+            f"--onnx needs {', '.join(missing)}: pip install -r "
+            "requirements-onnx.txt -c constraints.txt"
+        )
+
+
+def write_onnx(
+    folder: pathlib.Path,
+    model: nn.Module,
+    labels: list[str],
+    longest_seconds: int,
+    int8: bool = False,
+) -> None:
+    """Write model.onnx, model.json and emotion_onnx.py into a folder.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of an exported model.
+    model : modules.inference.emotion_model.EmotionModel
+        With its encoder, on the CPU.
+    labels : list of str
+        Names of the classes.
+    longest_seconds : int
+        Longer recordings are cut into windows.
+    int8 : bool
+        Weights of matrix products in eight bits.
+
+    Raises
+    ------
+    BadInput
+        If packages are missing, the encoder or a part of the head cannot be
+        exported, or the graph gives other probabilities than the model.
+    """
+    check_installed()
+    check_exportable(model)
+    whisper = None
+    if model.encoder.is_whisper:
+        longest = model.encoder.config.max_source_positions * FRAME
+        whisper = {"window": model.encoder.whisper_window, "longest": longest}
+    settings = {
+        "labels": labels,
+        "sample_rate": SAMPLE_RATE,
+        "shortest_samples": SHORTEST,
+        "longest_seconds": longest_seconds,
+        "whisper": whisper,
+        "operator_set": OPERATOR_SET,
+        "weights": "int8" if int8 else "float32",
+    }
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+    _write_graph(folder / GRAPH, model, whisper)
+    _compare(folder, model)
+    if int8:
+        _quantize(folder / GRAPH)
+    shutil.copyfile(emotion_onnx.__file__, folder / "emotion_onnx.py")
+
+
+def check_exportable(model: nn.Module) -> None:
+    """Refuse what no graph is written for.
+
+    Raises
+    ------
+    BadInput
+        Naming the encoder.
+    """
+    if not hasattr(model.encoder, "wrapper"):
+        raise BadInput(
+            f"--onnx cannot export {type(model.encoder).__name__} "
+            f"({model.encoder_hub}): it exports WavLM, HuBERT, wav2vec 2.0 "
+            "and Whisper, one encoder at a time"
+        )
+
+
+def _example(model, whisper):
+    """Return a graph and inputs of it, and which of their sizes vary."""
+    any_size = torch.export.Dim.DYNAMIC
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE * 5 // 4)
+    noise = 0.1 * noise.astype("float32")
+    if whisper is None:
+        return WaveformGraph(model), (torch.from_numpy(noise),), ({0: any_size},)
+    # Two windows: a size of one would be taken for a constant.
+    inputs = emotion_onnx.whisper_inputs(noise, 1, SAMPLE_RATE)
+    return (
+        WhisperGraph(model),
+        tuple(map(torch.from_numpy, inputs.values())),
+        ({0: any_size, 1: any_size}, {0: any_size}),
+    )
+
+
+def _write_graph(path, model, whisper):
+    """Trace a model and write the graph."""
+    import onnx
+
+    graph, inputs, sizes = _example(model, whisper)
+    names = ["waveform"] if whisper is None else ["windows", "kept"]
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                graph.eval(),
+                inputs,
+                dynamo=True,
+                # It takes an addend of 1e-9, on which constant channels
+                # depend, for zero. onnxruntime optimises when it loads.
+                optimize=False,
+                opset_version=OPERATOR_SET,
+                input_names=names,
+                output_names=["probabilities", "embedding"],
+                dynamic_shapes=sizes,
+                verbose=False,
+            )
+        proto = program.model_proto
+    except Exception as problem:  # any part may fail in its own way
+        raise BadInput(
+            f"this model cannot be written in ONNX ({_parts(model)}): "
+            f"{_reason(problem)}; export it without --onnx"
+        ) from problem
+    beside = proto.ByteSize() > _MOST_IN_ONE_FILE
+    onnx.save_model(
+        proto,
+        path,
+        save_as_external_data=beside,
+        location=WEIGHTS_BESIDE if beside else None,
+    )
+
+
+def _parts(model):
+    """Return the names of the parts that may have failed."""
+    embedding = model.heads[0].embedding
+    parts = [type(model.encoder.wrapper.model), type(embedding)]
+    parts += [type(part) for part in embedding.children()]
+    return ", ".join(part.__name__ for part in dict.fromkeys(parts))
+
+
+def _reason(problem):
+    """Return the first line of what went wrong at the very bottom."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0]}" if lines else repr(problem)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Hide what the exporter reports of its own progress."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@torch.inference_mode()
+def _compare(folder, model):
+    """Refuse a graph whose answers are not the model's."""
+    engine = EmotionOnnx(folder)
+    rng = np.random.default_rng(1)
+    for samples in (SHORTEST, 23_456, 3 * SAMPLE_RATE):
+        waveform = 0.1 * rng.standard_normal(samples).astype("float32")
+        found, _ = engine.run(waveform)
+        wanted = model(torch.from_numpy(waveform)[None])[0].exp().numpy()
+        difference = np.abs(found - wanted).max()
+        if not difference <= _TOLERANCE:
+            raise BadInput(
+                f"the graph in ONNX ({_parts(model)}) gives probabilities "
+                f"that differ by {difference:.1e} from the model's: export it "
+                "without --onnx"
+            )
+
+
+def _quantize(path):
+    """Store the weights of matrix products in eight bits."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _quiet():
+        target = pathlib.Path(folder) / path.name
+        quantize_dynamic(
+            path,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
+        target.replace(path)
+    (path.parent / WEIGHTS_BESIDE).unlink(missing_ok=True)

@@ -1,1 +1,0 @@
-"""Hostile input: an answer or one sentence."""
