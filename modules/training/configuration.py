@@ -238,7 +238,7 @@ def _read_value(key, text, defaults, path):
     if default is _OBJECT or isinstance(default, dict | list):
         raise BadInput(f"--{key} is an object of {path}: change it in a copy")
     if key in _WORD_OR_NUMBER:
-        return _scalar(text, key)
+        return _read_optional(key, text)
     if isinstance(default, str) or key.endswith(_PLACES):
         # Quoted, or HyperPyYAML would read "(a)" as a tuple.
         return DoubleQuotedScalarString(text)
