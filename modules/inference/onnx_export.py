@@ -201,7 +201,11 @@ def _example(model, whisper):
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE * 5 // 4)
     noise = 0.1 * noise.astype("float32")
     if whisper is None:
-        return WaveformGraph(model), (torch.from_numpy(noise),), ({0: any_size},)
+        return (
+            WaveformGraph(model),
+            (torch.from_numpy(noise),),
+            ({0: any_size},),
+        )
     # Two windows: a size of one would be taken for a constant.
     inputs = emotion_onnx.whisper_inputs(noise, 1, SAMPLE_RATE)
     return (
