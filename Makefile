@@ -1,11 +1,12 @@
-# make demo | test | explore | coverage | lint | bench : each builds .venv first when missing.
+# make demo | test | explore | coverage | lint | bench | audit : each builds .venv
+# first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo test explore coverage lint bench format clean
+.PHONY: demo test explore coverage lint bench audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -30,6 +31,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.frozen_features
+
+# Known vulnerabilities of the very files that pip would install here.
+audit: $(READY)
+	$(BIN)/pip install --quiet -r requirements-audit.txt
+	$(BIN)/python -m tools.lock --output locked.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r locked.txt
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
