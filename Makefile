@@ -1,10 +1,12 @@
-# make demo | test | lint | bench | audit : each builds .venv first when missing.
+# make demo | test | explore | coverage | lint | bench | audit : each builds .venv
+# first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo test lint bench audit format clean
+.PHONY: demo test explore coverage lint bench audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -12,11 +14,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# The same properties with other examples than those of `make test`.
+explore: $(READY)
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m "not slow"
+
+# Branch coverage of modules/ and data_prep/; fails below the floor of pyproject.toml.
+coverage: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint .
 	$(BIN)/codespell
+	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.frozen_features

@@ -112,7 +112,7 @@ class LinearTrainer:
             head, embeddings, targets, labels, speakers, progress
         )
         weights, bias = logistic_regression.fit(
-            inputs[seen, : len(train)], targets[seen], chosen["C"]
+            _first(inputs, len(train), embeddings), targets[seen], chosen["C"]
         )
         _set_classifier(head, back(weights), bias)
         predictions = predict(head, dev, embeddings[len(train) :])
@@ -137,7 +137,7 @@ class LinearTrainer:
                 standardization(embeddings)
             )
             C, left_out = logistic_regression.choose_C(
-                inputs[seen, : len(speakers)],
+                _first(inputs, len(speakers), embeddings),
                 targets[seen],
                 labels[seen],
                 speakers,
@@ -171,6 +171,16 @@ class LinearTrainer:
         targets = share * certain + (1 - share) * others
         smoothing = self.label_smoothing
         return (1 - smoothing) * targets + smoothing / num_classes
+
+
+def _first(inputs, count, embeddings):
+    """Return the inputs of the first utterances.
+
+    Where `logistic_regression.rotate` has replaced the embeddings by a
+    triangular factor, its further columns are zero for them.
+    """
+    rotated = inputs.shape[1] < embeddings.shape[1]
+    return inputs[:count, :count] if rotated else inputs[:count]
 
 
 def check_linear(head) -> None:

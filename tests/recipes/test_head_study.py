@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from exported_models import load_foreign
 from scipy.linalg import logm
 from sklearn.covariance import oas
 
 import train
 from modules.errors import BadInput
+from modules.inference.packaging import build, write_files
 from modules.models.embedding import Embedding
 from modules.models.head import EmotionHead, Standardization
 from modules.models.joint_embedding import JointEmbedding
@@ -218,6 +220,32 @@ def test_a_batch_is_standardised_and_a_test_is_not():
     classifier.eval()
     alone = torch.cat([classifier(value[None]) for value in values])
     torch.testing.assert_close(classifier(values), alone)
+
+
+def test_parts_of_a_study_work_without_this_repository(
+    tone_corpus, encoder_folder, tmp_path
+):
+    parts = "recipes.EMODB.head_study.parts"
+    run = run_small(
+        tone_corpus,
+        encoder_folder(),
+        tmp_path / "run",
+        f"--pooling={{class: {parts}.StudyPooling, temperature: null}}",
+        f"--classifier={{class: {parts}.LowRankClassifier, rank: 2}}",
+        "--layer_pooling={class: modules.models.layer_pooling.OneLayer}",
+        "--number_of_epochs=1",
+        "--cache_format=float32",
+    )
+    (tmp_path / "model").mkdir()
+    write_files(tmp_path / "model", build([run], True, None, None, "study"))
+    classifier = load_foreign(tmp_path / "model")
+    head = type(classifier.mods.classifier.model.heads[0].classifier)
+    assert head.__module__ == "custom_interface"
+    for row in run.predictions():
+        wav = run.manifest("test")[row["utterance"]]["wav"]
+        expected = torch.tensor([float(row[label]) for label in run.labels])
+        found = classifier.classify_file(wav)[0][0]
+        torch.testing.assert_close(found, expected.log(), rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
