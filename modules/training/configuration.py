@@ -297,10 +297,11 @@ def _read_part(key, text):
 
 def _read_run_options(path, others, defaults):
     """Return SpeechBrain's run options; refuse what is not one of them."""
-    known = {f"--{name}" for name in RunOptions().as_dict()}
+    known = {f"--{k}": value for k, value in RunOptions().as_dict().items()}
     names = [o.partition("=")[0] for o in others if o.startswith("--")]
     for name in names:
-        if names.count(name) > 1:
+        switch = isinstance(known.get(name), bool)
+        if names.count(name) > 1 and not switch:
             raise BadInput(f"{name} is given twice: give it once")
         if name not in known:
             keys = [key for key in defaults if not key.startswith("__")]
