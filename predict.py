@@ -34,7 +34,7 @@ def plot(path, model, rows, labels, device, channel):
     ---------
     path : pathlib.Path
         Of the plot.
-    model : modules.inference.speechbrain_interface.EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         Gives the attention.
     rows : list of modules.inference.predictor.Row
         Of one recording.
@@ -48,7 +48,7 @@ def plot(path, model, rows, labels, device, channel):
     import torch
 
     from modules.audio import SAMPLE_RATE, read_length, read_speech
-    from modules.inference.speechbrain_interface import LONGEST_SECONDS
+    from modules.inference.emotion_model import LONGEST_SECONDS
     from modules.plots import draw_recording, save_figure
 
     file = rows[0].file

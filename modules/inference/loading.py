@@ -11,7 +11,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
-from modules.inference.speechbrain_interface import (
+from modules.inference.emotion_model import (
     ENCODER_FOLDER,
     LABELS,
     WEIGHTS,

@@ -53,7 +53,7 @@ class _Graph(nn.Module):
     def _classify(self, hidden_states):
         """Return probabilities [classes] and embedding [values]."""
         embedding = self.model.pool(hidden_states, torch.ones(1))
-        probabilities = self.model.classify(embedding).exp()
+        probabilities = self.model.combine(embedding).exp()
         return probabilities.squeeze(0), embedding.squeeze(0)
 
 
@@ -201,7 +201,11 @@ def _example(model, whisper):
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE * 5 // 4)
     noise = 0.1 * noise.astype("float32")
     if whisper is None:
-        return WaveformGraph(model), (torch.from_numpy(noise),), ({0: any_size},)
+        return (
+            WaveformGraph(model),
+            (torch.from_numpy(noise),),
+            ({0: any_size},),
+        )
     # Two windows: a size of one would be taken for a constant.
     inputs = emotion_onnx.whisper_inputs(noise, 1, SAMPLE_RATE)
     return (
@@ -267,7 +271,7 @@ def _reason(problem):
 def _quiet():
     """Hide what the exporter reports of its own progress."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         with (
             warnings.catch_warnings(),

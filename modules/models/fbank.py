@@ -48,6 +48,10 @@ class FbankEncoder(nn.Module):
         """Return the frames of an utterance, at 100 per second."""
         return samples // _FBANK_HOP + 1
 
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that an utterance costs."""
+        return seconds
+
     @torch.no_grad()
     def forward(self, wavs, lengths=None):
         """Transform; see `modules.models.encoder.FrozenEncoder.forward`."""

@@ -73,8 +73,8 @@ def split_into_windows(
     -------
     parts : list of tuple
         Samples of the part and of its window. "fit" divides utterances that
-        are longer than the longest window into parts of equal length; other
-        windows into full windows and a rest.
+        are longer than the longest window into parts of equal length and
+        equal windows; other windows into full windows and a rest.
 
     Example
     -------
@@ -92,8 +92,11 @@ def split_into_windows(
     count = -(-samples // longest)
     # Whole frames, so that the frames of the parts add up.
     size = -(-samples // (count * FRAME)) * FRAME
-    parts = [min(size, samples - start) for start in range(0, samples, size)]
-    return [(part, min(-(-part // _STEP) * _STEP, longest)) for part in parts]
+    fitting = min(-(-size // _STEP) * _STEP, longest)
+    return [
+        (min(size, samples - start), fitting)
+        for start in range(0, samples, size)
+    ]
 
 
 def encode_window(encoder: nn.Module, mels: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from exported_models import spoken
 from hypothesis import given, settings, strategies as st
 
 from modules.errors import BadInput
+from modules.inference.emotion_model import LONGEST_SECONDS
 from modules.inference.recordings import (
     MOST_PIECES,
     Piece,
@@ -18,7 +19,6 @@ from modules.inference.recordings import (
     find_files,
     make_batches,
 )
-from modules.inference.speechbrain_interface import LONGEST_SECONDS
 
 
 @settings(max_examples=50, deadline=None)
