@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput
 from modules.inference import emotion_onnx
-from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx
+from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx, Problem
 from modules.models.whisper_window import FRAME, encode_window
 
 # onnxruntime has it since version 1.14.
@@ -35,6 +35,8 @@ WEIGHTS_BESIDE = "model.onnx.data"
 
 # Largest difference of a probability from the model that was exported.
 _TOLERANCE = 1e-4
+# Not "embedding" alone: values within a graph may have that name.
+_OUTPUTS = ["emotion_probabilities", "utterance_embedding"]
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -232,7 +234,7 @@ def _write_graph(path, model, whisper):
                 optimize=False,
                 opset_version=OPERATOR_SET,
                 input_names=names,
-                output_names=["probabilities", "embedding"],
+                output_names=_OUTPUTS,
                 dynamic_shapes=sizes,
                 verbose=False,
             )
@@ -286,7 +288,13 @@ def _quiet():
 @torch.inference_mode()
 def _compare(folder, model):
     """Refuse a graph whose answers are not the model's."""
-    engine = EmotionOnnx(folder)
+    try:
+        engine = EmotionOnnx(folder)
+    except Problem as problem:
+        raise BadInput(
+            f"the graph in ONNX ({_parts(model)}) cannot be computed "
+            f"({_reason(problem)}): export it without --onnx"
+        ) from problem
     rng = np.random.default_rng(1)
     for samples in (SHORTEST, 23_456, 3 * SAMPLE_RATE):
         waveform = 0.1 * rng.standard_normal(samples).astype("float32")
