@@ -1,10 +1,12 @@
-# make demo | make test | make lint | make bench : each builds .venv first when missing.
+# make demo | test | explore | coverage | lint | bench | audit : each builds .venv
+# first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test explore coverage lint bench audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -12,14 +14,29 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# The same properties with other examples than those of `make test`.
+explore: $(READY)
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m "not slow"
+
+# Branch coverage of modules/ and data_prep/; fails below the floor of pyproject.toml.
+coverage: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint .
 	$(BIN)/codespell
+	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.frozen_features
+
+# Known vulnerabilities of the very files that pip would install here.
+audit: $(READY)
+	$(BIN)/pip install --quiet -r requirements-audit.txt
+	$(BIN)/python -m tools.lock --output locked.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r locked.txt
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

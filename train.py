@@ -48,16 +48,17 @@ def train_fold(hparams, run_opts):
     label_encoder = fold.make_label_encoder(run, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
 
-    # What training reads of the encoder.
     run.record_inputs(manifests, upstream.digest)
-    datasets = fold.make_datasets(
-        hparams, run_opts, upstream, manifests, label_encoder
-    )
 
-    # The model, its training, its test.
+    # The model, before hours of encoding: its parts may not fit together.
     torch.manual_seed(hparams["seed"])
     upstream.load_encoder()
     head = fold.make_head(run, hparams, upstream, len(labels))
+
+    # What training reads of the encoder, the training and the test.
+    datasets = fold.make_datasets(
+        hparams, run_opts, upstream, manifests, label_encoder
+    )
     trained = hparams["trainer"].train(run, run_opts, upstream, head, datasets)
     return fold.finish(run, hparams, manifests, labels, head, trained, started)
 

@@ -60,7 +60,9 @@ import soundfile
 import torch
 from transformers import AutoFeatureExtractor, AutoModel
 
-extractor = AutoFeatureExtractor.from_pretrained(sys.argv[1] + "/encoder")
+extractor = AutoFeatureExtractor.from_pretrained(
+    sys.argv[1] + "/encoder", trust_remote_code=False
+)
 model = AutoModel.from_pretrained(
     sys.argv[1] + "/encoder", dtype=torch.float32
 )

@@ -49,16 +49,17 @@ WHAT = "IEMOCAP_full_release, with Session1 to Session5 in it"
 REMEDY = "copy the file again from the IEMOCAP release"
 
 # [6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5, 2.5, 2.5]
+_NUMBER = r"\d+\.?\d*"
 UTTERANCE_LINE = re.compile(
-    r"\[(?P<start>[\d.]+) - (?P<end>[\d.]+)\]\s+"
+    rf"\[(?P<start>{_NUMBER}) - (?P<end>{_NUMBER})\]\s+"
     r"(?P<id>Ses0(?P<session>\d)[FM]_\w+_(?P<letter>[FM])\w+)\s+"
     r"(?P<label>[a-z]+)\s+"
-    r"\[(?P<dimensions>[\d.]+, *[\d.]+, *[\d.]+)\]"
+    rf"\[(?P<dimensions>{_NUMBER}, *{_NUMBER}, *{_NUMBER})\]"
 )
 # C-F1:<TAB>Neutral; Frustration;<TAB>(comment)
 # A-E3:<TAB>val 3; act 2; dom  2;<TAB>(comment)
 ANNOTATOR_LINE = re.compile(r"(?P<who>[AC]-\w+):\s*(?P<what>[^(]*?)\s*\(")
-RATING = re.compile(r"(val|act|dom)\s+([\d.]+)")
+RATING = re.compile(rf"(val|act|dom)\s+({_NUMBER})(?![\d.])")
 
 
 CARD = CorpusCard(

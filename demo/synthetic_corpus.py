@@ -12,14 +12,7 @@ Source
 """
 
 import argparse
-import contextlib
-import ctypes
-import os
-import pathlib
-import shutil
-import tempfile
 
-import espeakng_loader
 import numpy as np
 import soundfile
 from scipy.signal import resample_poly
@@ -27,6 +20,7 @@ from tqdm import tqdm
 
 from modules.errors import one_sentence
 from modules.files import make_whole
+from modules.speech_synthesis import PARAMETERS, Espeak
 
 SAMPLE_RATE = 16000
 MARKER = "SYNTHETIC.txt"
@@ -40,7 +34,6 @@ DIALOGUES = ("F_impro01", "F_impro05a", "M_impro02", "M_script01_1b")
 
 # espeak-ng's own units: pitch, range 0 to 100, rate in words per minute,
 # volume 0 to 200, but it clips from about 130 on.
-PARAMETERS = ("pitch", "range", "rate", "volume")
 MEANS = {
     "neu": (42, 42, 160, 55),
     "hap": (75, 80, 180, 70),
@@ -265,107 +258,6 @@ def _write_distractions(folder):
             (folder / name / copy).write_text(text, encoding="utf-8")
     first = min(folder.glob("*.txt"))
     first.with_name(f"._{first.name}").write_bytes(RESOURCE_FORK)
-
-
-class Espeak:
-    """The speech synthesiser, as a context manager.
-
-    Arguments
-    ---------
-    seed : int
-        Of its own noise, in breath and flutter.
-    """
-
-    # Numbers of speak_lib.h.
-    _RETURN_SAMPLES = 2
-    _RETURN_ERRORS = 0x8000
-    _UTF8 = 1
-    _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
-    _Callback = ctypes.CFUNCTYPE(
-        ctypes.c_int,
-        ctypes.POINTER(ctypes.c_short),
-        ctypes.c_int,
-        ctypes.c_void_p,
-    )
-
-    def __init__(self, seed=0):
-        self.seed = seed
-        self._chunks = []
-        # Kept, or it would be collected while the library still calls it.
-        self._callback = self._Callback(self._collect)
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            folder = pathlib.Path(
-                stack.enter_context(tempfile.TemporaryDirectory())
-            )
-            # Its static variables outlive everything, initialisation too: only
-            # a library loaded for the first time says the same again.
-            source = espeakng_loader.get_library_path()
-            library = shutil.copy(source, folder)
-            # It cuts long paths, and virtual environments lie deep.
-            data = folder / "espeak-ng-data"
-            os.symlink(espeakng_loader.get_data_path(), data)
-            self._library = ctypes.CDLL(library)
-            self.sample_rate = self._library.espeak_Initialize(
-                self._RETURN_SAMPLES,
-                0,
-                os.fsencode(folder),
-                self._RETURN_ERRORS,
-            )
-            if self.sample_rate <= 0:
-                raise RuntimeError("espeak-ng cannot read its voice data")
-            stack.callback(self._library.espeak_Terminate)
-            self._library.espeak_SetSynthCallback(self._callback)
-            # Seeded with the time otherwise.
-            self._library.espeak_ng_SetRandSeed(ctypes.c_long(self.seed + 1))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception):
-        self._stack.close()
-
-    def _collect(self, samples, count, events):
-        if samples and count > 0:
-            self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
-
-    def speak(self, voice, sentence, values):
-        """Speak a sentence.
-
-        Arguments
-        ---------
-        voice : str
-            Language and variant, e.g. "en-us+f2".
-        sentence : str
-            What to say.
-        values : iterable of int
-            One for each of `PARAMETERS`.
-
-        Returns
-        -------
-        samples : numpy.ndarray
-            int16, [samples].
-
-        Raises
-        ------
-        RuntimeError
-            If espeak-ng fails.
-        """
-        self._chunks.clear()
-        library = self._library
-        failed = library.espeak_SetVoiceByName(voice.encode())
-        # After the voice, which brings its own.
-        for name, value in zip(PARAMETERS, values):
-            number = self._PARAMETERS[name]
-            failed |= library.espeak_SetParameter(number, int(value), 0)
-        text = sentence.encode() + b"\0"
-        failed |= library.espeak_Synth(
-            text, ctypes.c_size_t(len(text)), 0, 1, 0, self._UTF8, None, None
-        )
-        if failed or not self._chunks:
-            raise RuntimeError(f"espeak-ng cannot say {sentence!r} as {voice}")
-        return np.concatenate(self._chunks)
 
 
 def main(arguments=None):

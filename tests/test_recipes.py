@@ -1,22 +1,24 @@
-"""IEMOCAP's hparams files run on a tree in its layout."""
+"""IEMOCAP's layout: every encoder family and every hyperparameter file."""
 
 import json
 import re
 
 import pytest
-from conftest import ENCODERS, ROOT
+from conftest import ENCODERS, command_line
 
 import train
 from demo.synthetic_corpus import make_corpus
 
-YAML_OF = {
-    "wavlm": "corr_wavlm",
-    "hubert": "corr_hubert",
-    "wav2vec2": "corr_wav2vec2",
-    "whisper": "corr_whisper",
+SYSTEMS = [("corr_wavlm", family, norm) for family, norm in ENCODERS]
+SYSTEMS += [
+    (name, "wavlm", True)
+    for name in ("recommended", "baseline", "ecapa", "finetune")
+]
+ONE_EPOCH = {
+    "corr_wavlm": {"number_of_epochs": 1},
+    "ecapa": {"number_of_epochs": 1, "average_checkpoints": 1},
+    "finetune": {"number_of_epochs": 1, "average_checkpoints": 1},
 }
-SYSTEMS = [(YAML_OF[family], family, norm) for family, norm in ENCODERS]
-SYSTEMS.append(("recommended", "wavlm", True))
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +29,19 @@ def synthetic_iemocap(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name, family, layer_norm", SYSTEMS)
-def test_train_on_a_tree_in_iemocaps_layout(
+def test_training_on_a_tree_in_the_layout_of_iemocap(
     name, family, layer_norm, synthetic_iemocap, encoder_folder, tmp_path
 ):
-    epochs = [] if name == "recommended" else ["--number_of_epochs=1"]
-    train.main(
-        [
-            str(ROOT / f"hparams/{name}.yaml"),
-            f"--data_folder={synthetic_iemocap}",
-            f"--encoder_hub={encoder_folder(family, layer_norm)}",
-            f"--output_folder={tmp_path / 'run'}",
-            f"--cache_folder={tmp_path / 'cache'}",
-            "--test_fold=2",
-            *epochs,
-            "--noprogressbar",
-            "--device=cpu",
-        ]
-    )
+    options = {
+        "corpus": "iemocap",
+        "data_folder": synthetic_iemocap,
+        "encoder_hub": encoder_folder(family, layer_norm),
+        "test_fold": 2,
+    }
+    if name != "finetune":
+        options["cache_folder"] = tmp_path / "cache"
+    options |= ONE_EPOCH.get(name, {})
+    train.main(command_line(name, tmp_path / "run", options))
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
     assert results["n_test"] == 8
@@ -52,3 +50,5 @@ def test_train_on_a_tree_in_iemocaps_layout(
         "Ses02F",
         "Ses02M",
     }
+    graph = json.loads((tmp_path / "run/graph.json").read_text())
+    assert graph["corpus"]["identifier"] == "synthetic", "not IEMOCAP"

@@ -1,88 +1,99 @@
-"""hparams/own_corpus.yaml: the recommended system from corpus to prediction."""
+"""hparams/recommended.yaml and baseline.yaml, from corpus to prediction."""
 
 import csv
 import json
-import shutil
 
-import floor
 import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import recordings_of, train_and_record
 from exported_models import load_foreign
 
 import export
 import train
 from modules.audio import read_waveform
-from modules.training.brain import EmotionBrain
+from modules.features.cache import FeatureCache
+from modules.training.run import Run
+
+SYSTEMS = ["recommended", "baseline"]
 
 
-@pytest.fixture(scope="module")
-def finished(recommended_command, tmp_path_factory):
-    """Return a finished run and what it said of its test utterances."""
-    folder = tmp_path_factory.mktemp("recommended") / "run"
-    said = {}
-    predict = EmotionBrain.predict
-
-    def spy(brain, *args, **kwargs):
-        predictions = predict(brain, *args, **kwargs)
-        said.update(zip(predictions[0], predictions[2]))
-        return predictions
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EmotionBrain, "predict", spy)
-        train.main(recommended_command(folder, cache_format="float32"))
-    return folder, said
+@pytest.fixture(scope="module", params=SYSTEMS)
+def finished(request, linear_command, tmp_path_factory):
+    """Return the system, a finished run and its test log-probabilities."""
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    command = linear_command(folder, request.param, cache_format="float32")
+    return request.param, folder, train_and_record(command)
 
 
 def test_a_run_leaves_what_is_promised(finished):
-    folder, _ = finished
-    results = json.loads((folder / "results.json").read_text())
-    assert results["WA"] > 0.8  # tones of three pitches
-    assert results["encoder_shape"] == [3, 32]
-    assert results["strength"] > 0 and "best_epoch" not in results
-    assert results["left_out_log_probability"] < 0
+    system, folder, _ = finished
+    run = Run(folder)
+    assert run.results["WA"] > 0.8  # tones of three pitches
+    assert run.results["C"] > 0 and "best_epoch" not in run.results
+    assert run.results["left_out_log_probability"] < 0
+    assert "layer_weights" not in run.results
+    assert "parts" in run.results
     for name in ("predictions.csv", "dev_predictions.csv", "run.json"):
         assert (folder / name).is_file()
+    assert not (folder / "learning_curve.json").exists()
+    right = [row["truth"] == row["prediction"] for row in run.predictions()]
+    assert np.mean(right) == run.results["WA"]
 
 
-def test_same_seed_same_result_bit_for_bit(
-    finished, recommended_command, tmp_path
-):
-    train.main(recommended_command(tmp_path / "run", cache_format="float32"))
+def test_same_seed_same_result_bit_for_bit(finished, linear_command, tmp_path):
+    system, folder, _ = finished
+    train.main(linear_command(tmp_path / "run", system, cache_format="float32"))
     for name in ("predictions.csv", "dev_predictions.csv", "results.json"):
-        first, again = (finished[0] / name, tmp_path / "run" / name)
+        first, again = (folder / name, tmp_path / "run" / name)
         assert first.read_bytes() == again.read_bytes()
 
 
-def test_of_two_upstreams_all_layers_lie_side_by_side(
-    recommended_command, encoder_folder, tmp_path
+def test_the_test_fold_is_read_once_and_last(
+    linear_command, tmp_path, monkeypatch
 ):
+    read, order = FeatureCache.read, []
+
+    def record(cache, digest):
+        order.append(digest)
+        return read(cache, digest)
+
+    monkeypatch.setattr(FeatureCache, "read", record)
+    train.main(linear_command(tmp_path / "run", "baseline"))
+    entries = Run(tmp_path / "run").manifest("test").values()
+    test = {entry["sha256"] for entry in entries}
+    assert sorted(order[-len(test) :]) == sorted(test)
+    assert not test & set(order[: -len(test)])
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_two_upstreams(linear_command, encoder_folder, tmp_path, system):
     train.main(
-        recommended_command(
-            tmp_path / "run", encoder_hub=f"{encoder_folder()},fbank"
+        linear_command(
+            tmp_path / "run", system, encoder_hub=f"{encoder_folder()},fbank"
         )
     )
-    results = json.loads((tmp_path / "run/results.json").read_text())
-    assert results["encoder_shape"] == [[3, 1], [32, 80]]
-    assert "layer_weights" not in results
-    assert results["WA"] > 0.8
+    run = Run(tmp_path / "run")
+    assert run.graph["sizes"]["num_hidden_states"] == [3, 1]
+    assert run.graph["sizes"]["hidden_size"] == [32, 80]
+    assert run.results["WA"] > 0.8
+    run.make_head()
 
 
-def test_exported_model_says_what_training_said(finished, tmp_path):
-    folder, said = finished
+def test_an_exported_model_equals_the_trained_one(finished, tmp_path):
+    _, folder, log_probabilities = finished
     target = tmp_path / "exported"
     export.main([str(folder), str(target), "--include_encoder"])
-    card = (target / "README.md").read_text()
-    assert "correlations of the middle layer" in " ".join(card.split())
     model = load_foreign(target)
-    entries = json.loads((folder / "manifests/test.json").read_text())
-    root = json.loads((folder / "settings.json").read_text())["data_folder"]
-    for name, expected in said.items():
-        file = entries[name]["wav"].replace("{data_root}", root)
-        wave = read_waveform(file)
+    files = recordings_of(folder)
+    for name, expected in log_probabilities.items():
+        wave = read_waveform(files[name])
         torch.testing.assert_close(
-            model.classify_file(file)[0][0], expected, atol=1e-5, rtol=1e-5
+            model.classify_file(files[name])[0][0],
+            expected,
+            atol=1e-5,
+            rtol=1e-5,
         )
         padded = torch.cat([wave, torch.full((5000,), 7.0)])
         lengths = torch.tensor([len(wave) / len(padded)])
@@ -94,29 +105,57 @@ def test_exported_model_says_what_training_said(finished, tmp_path):
         )
 
 
+def test_the_card_names_the_parts_of_the_head(finished, tmp_path):
+    system, folder, _ = finished
+    export.main([str(folder), str(tmp_path / "model"), "--include_encoder"])
+    card = " ".join((tmp_path / "model/README.md").read_text().split())
+    parts = {
+        "recommended": ("`LayerStack`", "`CorrelationPooling`", "`OneLayer`"),
+        "baseline": ("`LayerStack`", "`MeanStdPooling`"),
+    }[system]
+    assert all(part in card for part in parts)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"pooling": "attentive_corr"}, "take hparams/corr_*.yaml"),
-        ({"projection_size": 8}, "projection_size 8"),
-        ({"standardize": "false"}, "standardize False"),
-        ({"correlated_layer": 0}, "counted from 1, or null"),
-        ({"correlated_layer": 3}, "correlated_layer 3 does not exist"),
-        ({"layer_pooling": "best"}, "choose one of sum, stack"),
-        ({"train_on_dev": "perhaps"}, "train_on_dev must be true or false"),
-        ({"choose_moments": 2}, "choose_moments must be true or false"),
-        ({"label_smoothing": 1.5}, "label_smoothing must be"),
-        ({"soft_labels": "agreement"}, "agreement is not known of"),
+        ({"correlated_layer": 3}, "layer 3 does not exist"),
+        ({"soft_labels": "agreement"}, "has no agreement"),
+        ({"embedding": "{class: torch.nn.Linear}"}, "cannot be built"),
     ],
 )
-def test_bad_settings_are_one_sentence(
-    recommended_command, tmp_path, capsys, changes, words
+def test_what_does_not_fit_is_one_sentence_before_the_encoding(
+    linear_command, tmp_path, capsys, changes, words
 ):
+    cache = tmp_path / "cache"
     with pytest.raises(SystemExit) as stopped:
-        train.main(recommended_command(tmp_path / "run", **changes))
+        train.main(
+            linear_command(tmp_path / "run", cache_folder=cache, **changes)
+        )
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     assert words in message and "Traceback" not in message, message
+    assert not list(cache.rglob("*.safetensors")), "nothing was encoded"
+
+
+def test_a_head_with_other_weights_is_refused_before_the_encoding(
+    linear_command, tmp_path, capsys
+):
+    part = (
+        "{class: modules.models.embedding.Embedding, "
+        "layer_pooling: {class: modules.models.layer_pooling.LayerPooling}, "
+        "pooling: {class: modules.models.pooling.MeanPooling}}"
+    )
+    cache = tmp_path / "cache"
+    with pytest.raises(SystemExit):
+        train.main(
+            linear_command(
+                tmp_path / "run", embedding=part, use="all", cache_folder=cache
+            )
+        )
+    message = capsys.readouterr().err
+    assert "logistic regression trains the classifier alone" in message
+    assert not list(cache.rglob("*.safetensors")), "nothing was encoded"
 
 
 def corpus(folder, counts, speakers, seed=0):
@@ -139,11 +178,11 @@ def corpus(folder, counts, speakers, seed=0):
 
 
 @pytest.mark.parametrize(
-    "counts, speakers, said",
+    "counts, speakers, warning",
     [
         # 40 utterances
         ({"a": 20, "b": 20}, lambda k, i: f"s{i % 4}", ""),
-        # classes that a single speaker of the training part says
+        # a class with a single speaker in the training part
         (
             {"a": 12, "b": 12, "c": 12},
             lambda k, i: f"s{k}" if k == 0 else f"s{i % 4}{k}",
@@ -161,7 +200,7 @@ def corpus(folder, counts, speakers, seed=0):
     ids=["40 utterances", "one speaker of a class", "100 to 1", "20 classes"],
 )
 def test_unusual_corpora(
-    recommended_command, tmp_path, capsys, counts, speakers, said
+    linear_command, tmp_path, capsys, counts, speakers, warning
 ):
     (tmp_path / "audio").mkdir()
     path = corpus(tmp_path / "audio", counts, speakers)
@@ -171,12 +210,13 @@ def test_unusual_corpora(
         "number_of_folds": 2,
         "test_fold": 2,
     }
-    train.main(recommended_command(tmp_path / "run", **options))
-    assert said in capsys.readouterr().out
-    results = json.loads((tmp_path / "run/results.json").read_text())
-    floor.main(recommended_command(tmp_path / "floor", **options))
-    below = json.loads((tmp_path / "floor/results.json").read_text())
-    tolerated = 2 * (0.25 / results["n_test"]) ** 0.5
-    assert results["WA"] > below["WA"] - tolerated
-    assert results["UA"] > below["UA"] - tolerated
-    shutil.rmtree(tmp_path / "run")
+    results = []
+    for system in SYSTEMS:
+        train.main(linear_command(tmp_path / system, system, **options))
+        text = (tmp_path / system / "results.json").read_text()
+        results.append(json.loads(text))
+    assert warning in capsys.readouterr().out
+    recommended, baseline = results
+    tolerated = 2 * (0.25 / recommended["n_test"]) ** 0.5
+    assert recommended["WA"] > baseline["WA"] - tolerated
+    assert recommended["UA"] > baseline["UA"] - tolerated

@@ -74,7 +74,7 @@ def read_plan(
     else:
         folder = f"results/{file.resolve().parent.name}/{file.stem}"
         folder = output_folder or folder
-        systems = _systems(experiment, _keys(overrides), folder)
+        systems = systems_of(experiment, _keys(overrides), folder)
     systems = _with_overrides(systems, overrides)
     resolved, folds = _resolve(systems)
     plan = Plan(
@@ -115,10 +115,25 @@ class _Reach:
         return key in self.keys[file] or key not in self.of_any
 
 
-def _systems(
+def systems_of(
     experiment: ExperimentFile, given: list[str], folder: str
 ) -> list[System]:
-    """Return every system with every variation of the grid."""
+    """Return every system with every variation of the grid.
+
+    Arguments
+    ---------
+    experiment : ExperimentFile
+    given : list of str
+        Keys of the command line, which takes precedence over the common
+        settings.
+    folder : str
+        Folder of the experiment, in place of ``<experiment>``.
+
+    Returns
+    -------
+    systems : list of System
+        Not loaded yet.
+    """
     common = {k: v for k, v in experiment.settings.items() if k not in given}
     grid = experiment.grid or [Entry(name="")]
     pairs = [(own, varied) for own in experiment.systems for varied in grid]

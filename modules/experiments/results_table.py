@@ -217,8 +217,8 @@ def _notes(plan: Plan, rows: dict, labels: list[str]) -> list[str]:
     ]
     if unfinished:
         notes.append(
-            f"{unfinished} of {len(plan.runs)} runs are not finished, have "
-            "failed or are damaged: figures of their systems are over the "
-            "runs that are there."
+            f"Results are missing for {unfinished} of {len(plan.runs)} runs, "
+            "which are not finished, failed or damaged: the figures of their "
+            "systems are means over the other runs."
         )
     return notes

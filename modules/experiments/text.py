@@ -21,7 +21,10 @@ def percent(value: float | None) -> str:
 def mean_std(summary: dict, seeds: int) -> str:
     """Return "mean (over folds)", with several seeds "±over seeds" too."""
     text = f"{percent(summary['mean'])} ({percent(summary['std_folds'])})"
-    return f"{text} ±{percent(summary['std_seeds'])}" if seeds > 1 else text
+    over_seeds = summary["std_seeds"]
+    if seeds < 2 or over_seeds is None:
+        return text
+    return f"{text} ±{percent(over_seeds)}"
 
 
 def published(system: dict) -> str:

@@ -26,7 +26,7 @@ UNFINISHED = ".unfinished-"
 _DAMAGE = (
     safetensors.SafetensorError,
     OSError,
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     AttributeError,

@@ -18,6 +18,7 @@ from modules.inference.emotion_model import (
     EmotionModel,
 )
 from modules.labels import read_labels
+from modules.models.encoder import FrozenEncoder, try_encoder
 from modules.models.encoder_files import looks_like_path
 from modules.models.head_check import check_shapes, check_values, try_head
 from modules.models.whisper_window import FIT
@@ -127,6 +128,9 @@ def load_model(source, device="cpu"):
     check_shapes(source, weights, head, sizes, shapes, values["members"])
     model = EmotionModel(**values)
     model.load(lambda name: folder / name)
+    for part in model.encoder.modules():
+        if isinstance(part, FrozenEncoder):
+            try_encoder(part)
     for member in model.heads:
         try_head(source, member, sizes)
     return model.to(device), labels

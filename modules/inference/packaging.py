@@ -132,12 +132,13 @@ def _convert(paths, target):
 def example_recording():
     """Return a wav file of synthetic speech, or None without espeak-ng."""
     try:
-        from demo.synthetic_corpus import SAMPLE_RATE, Espeak
+        # The package is optional.
+        from modules.speech_synthesis import Espeak
 
         with Espeak() as espeak:
             sentence = "The bus leaves at seven."
             samples = espeak.speak("en-us+f2", sentence, (60, 60, 170, 70))
-            rate = espeak.sample_rate or SAMPLE_RATE
+            rate = espeak.sample_rate
     except (ImportError, OSError, RuntimeError):
         return None
     wav = io.BytesIO()

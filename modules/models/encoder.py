@@ -128,8 +128,9 @@ class FrozenEncoder(nn.Module):
         self.is_whisper = config.model_type == "whisper"
         self.whisper_window = None
         if self.is_whisper:
-            check_window(whisper_window, config.max_source_positions)
-            self.whisper_window = whisper_window
+            self.whisper_window = check_window(
+                whisper_window, config.max_source_positions
+            )
         wrapper = load_wrapper(self.folder, config.model_type)
         # Weights may be stored in half precision.
         self.wrapper = wrapper.float()

@@ -5,7 +5,7 @@ import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
-from modules.models.encoder import FrozenEncoder, count_frames, try_encoder
+from modules.models.encoder import FrozenEncoder, count_frames
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
@@ -47,8 +47,9 @@ class HubUpstream:
         self.num_hidden_states, self.hidden_size = encoder_shape(self.config)
         self.whisper_window = None
         if self.config.model_type == "whisper":
-            check_window(whisper_window, self.config.max_source_positions)
-            self.whisper_window = whisper_window
+            self.whisper_window = check_window(
+                whisper_window, self.config.max_source_positions
+            )
 
     def count_frames(self, samples):
         """Return the frames of an utterance."""
@@ -60,13 +61,11 @@ class HubUpstream:
 
     def make(self, precision="fp32"):
         """Return the encoder."""
-        encoder = FrozenEncoder(
+        return FrozenEncoder(
             self.folder,
             precision=precision,
             whisper_window=self.whisper_window,
         )
-        try_encoder(encoder)
-        return encoder
 
 
 class CodeUpstream:

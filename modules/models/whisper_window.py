@@ -21,8 +21,8 @@ _STEP = 2 * SAMPLE_RATE
 FRAME = SAMPLE_RATE // 50
 
 
-def check_window(window: int | str | None, longest: int) -> None:
-    """Refuse a window that an encoder does not have.
+def check_window(window: int | str | None, longest: int) -> int | str | None:
+    """Return a window, None for the longest; refuse one that does not exist.
 
     Arguments
     ---------
@@ -38,10 +38,11 @@ def check_window(window: int | str | None, longest: int) -> None:
 
     Example
     -------
-    >>> check_window(6, longest=1500)
+    >>> check_window(6, longest=1500), check_window(30, longest=1500)
+    (6, None)
     """
     if window is None or window == FIT:
-        return
+        return window
     seconds = longest * FRAME // SAMPLE_RATE
     if isinstance(window, bool) or not isinstance(window, int):
         raise BadInput(
@@ -53,6 +54,7 @@ def check_window(window: int | str | None, longest: int) -> None:
             f"whisper_window {window} must be from 1 to the {seconds} s that "
             "this encoder has positions for"
         )
+    return None if window == seconds else window
 
 
 def split_into_windows(

@@ -19,7 +19,7 @@ _UNFINISHED = "UNFINISHED"
 _DAMAGE = (
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
     RuntimeError,

@@ -4,7 +4,9 @@ The file is HyperPyYAML. Its plain values and those of the command line are
 checked before anything that the file names is executed.
 """
 
+import contextlib
 import difflib
+import io
 import math
 import pathlib
 import re
@@ -19,13 +21,19 @@ from speechbrain.utils.run_opts import RunOptions
 
 from modules.errors import BadInput
 from modules.models.graph import build
-from modules.training.settings import check_settings
+from modules.training.settings import CHECKS, check_settings, device
 
 _PLACES = ("_folder", "_file")
+# Keys whose values are a word or a number, whatever the file has.
+_WORD_OR_NUMBER = ("whisper_window",)
 
 
 class _Tag(str):
     """The value of a scalar with a HyperPyYAML tag, such as a reference."""
+
+
+# Stands for an object of the file, of which nothing is executed.
+_OBJECT = object()
 
 
 class _Loader(yaml.SafeLoader):
@@ -46,7 +54,7 @@ class _TagLoader(_Loader):
 def _construct_tag(loader, suffix, node):
     if isinstance(node, yaml.ScalarNode):
         return _Tag(f"{suffix} {node.value}".strip())
-    return None
+    return _OBJECT
 
 
 _TagLoader.add_multi_constructor("!", _construct_tag)
@@ -56,7 +64,7 @@ def read_defaults(path: str | pathlib.Path) -> dict[str, Any]:
     """Return the top-level keys of a hyperparameter file and their values.
 
     Nothing is executed: the value of a key with a tag is a string that begins
-    with the tag's name, or None for a mapping or a list.
+    with the tag's name, or an object that stands for a mapping or a list.
 
     Raises
     ------
@@ -121,7 +129,7 @@ def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
         )
     path, *rest = arguments
     defaults = read_defaults(path)
-    overrides, others = _split_options(rest, defaults)
+    overrides, others = _split_options(rest, defaults, path)
     run_opts = _read_run_options(path, others, defaults)
     for key, value in defaults.items():
         if value == "PLACEHOLDER" and key not in overrides:
@@ -130,9 +138,9 @@ def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
     resolved = resolve_references(text, overrides, overrides_must_match=True)
     values = yaml.load(resolved, Loader=_TagLoader)
     check_settings(values)
-    device = _check_device(run_opts["device"] or infer_device())
+    used = _check_device(run_opts["device"] or infer_device())
     if values.get("encoder_precision") == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        fast = used.type == "cuda" and torch.cuda.is_bf16_supported()
         overrides["encoder_precision"] = "bf16" if fast else "fp32"
     hparams = load_hyperpyyaml(text, overrides)
     hparams["hparams_file"] = path
@@ -193,14 +201,15 @@ def _is_plain(value):
     return isinstance(value, str | int | float | None)
 
 
-def _split_options(arguments, defaults):
+def _split_options(arguments, defaults, path):
     """Return overrides of the file's keys, and all other arguments."""
     overrides, others = {}, []
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
         key, equals, value = argument[2:].partition("=")
-        if not argument.startswith("--") or key not in defaults:
+        own = key in defaults and not key.startswith("__")
+        if not argument.startswith("--") or not own:
             others.append(argument)
             continue
         if not equals:
@@ -209,11 +218,11 @@ def _split_options(arguments, defaults):
             value = waiting.pop(0)
         if key in overrides:
             raise BadInput(f"--{key} is given twice: give it once")
-        overrides[key] = _read_value(key, value, defaults)
+        overrides[key] = _read_value(key, value, defaults, path)
     return overrides, others
 
 
-def _read_value(key, text, defaults):
+def _read_value(key, text, defaults, path):
     """Read a value of the command line as the kind that the file has."""
     try:
         text.encode("utf-8")
@@ -221,26 +230,28 @@ def _read_value(key, text, defaults):
         raise BadInput(
             f"--{key} is not UTF-8 text: rename what it names"
         ) from problem
+    if "\0" in text:
+        raise BadInput(f"--{key} contains a null character: rename it")
     if not text.strip():
         raise BadInput(f"--{key} is empty: give a value or leave it out")
     default = defaults[key]
+    if default is _OBJECT or isinstance(default, dict | list):
+        raise BadInput(f"--{key} is an object of {path}: change it in a copy")
+    if key in _WORD_OR_NUMBER:
+        return _read_optional(key, text)
     if isinstance(default, str) or key.endswith(_PLACES):
         # Quoted, or HyperPyYAML would read "(a)" as a tuple.
         return DoubleQuotedScalarString(text)
-    kinds = {
+    if default is None:
+        return _read_optional(key, text)
+    name, read = {
         bool: ("true or false", {"true": True, "false": False}.get),
         int: ("a whole number", _integer),
         float: ("a number", _number),
-        type(None): ("", lambda word: _scalar(word, key)),
-    }
-    name, read = kinds.get(type(default), ("", lambda word: None))
+    }[type(default)]
     value = read(text)
-    if value is None and default is not None:
-        raise BadInput(
-            f"--{key} must be {name}, not {text}"
-            if name
-            else f"--{key} is an object of the file: change it in a copy"
-        )
+    if value is None:
+        raise BadInput(f"--{key} must be {name}, not {text}")
     return value
 
 
@@ -256,14 +267,15 @@ def _number(text):
     return value if math.isfinite(value) else None
 
 
-def _scalar(text, key):
-    """Read a value whose default is null: a number, or text as it is."""
+def _read_optional(key, text):
+    """Read a value whose default is null: what its check accepts, or text."""
     if text == "null":
         return None
-    number = _integer(text)
-    if number is None:
-        number = _number(text)
-    return text if number is None else number
+    check, _ = CHECKS.get(key, (lambda value: False, ""))
+    for value in (_integer(text), _number(text)):
+        if value is not None and check(value):
+            return value
+    return DoubleQuotedScalarString(text)
 
 
 def _read_part(key, text):
@@ -286,20 +298,30 @@ def _read_part(key, text):
 def _read_run_options(path, others, defaults):
     """Return SpeechBrain's run options; refuse what is not one of them."""
     known = {f"--{name}" for name in RunOptions().as_dict()}
-    for argument in others:
-        name = argument.partition("=")[0]
-        if name.startswith("--") and name not in known:
+    names = [o.partition("=")[0] for o in others if o.startswith("--")]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"{name} is given twice: give it once")
+        if name not in known:
             keys = [key for key in defaults if not key.startswith("__")]
             near = difflib.get_close_matches(name[2:], keys, n=1)
             hint = f"did you mean --{near[0]}? " if near else ""
             raise BadInput(
                 f"unknown key {name}: {hint}{path} has {', '.join(keys)}"
             )
+    errors = io.StringIO()
     try:
-        _, run_opts, left = RunOptions.from_command_line_args([path, *others])
-    except ValueError as problem:
+        with contextlib.redirect_stderr(errors):
+            _, run_opts, left = RunOptions.from_command_line_args(
+                [path, *others]
+            )
+    except (ValueError, SystemExit) as problem:
+        if getattr(problem, "code", 2) == 0:
+            raise  # --help
+        # Of argparse the last line alone, which follows the usage.
+        words = errors.getvalue().rpartition("error: ")[2].strip()
         raise BadInput(
-            f"command line: {problem}; give --key=value after the "
+            f"command line: {words or problem}; give --key=value after the "
             "hyperparameter file"
         ) from problem
     if left:
@@ -312,12 +334,7 @@ def _read_run_options(path, others, defaults):
 
 def _check_device(name):
     """Return a device that exists here."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as problem:
-        raise BadInput(
-            f"--device {name} does not exist here: give cpu, or cuda:0 where "
-            "there is a GPU"
-        ) from problem
-    return device
+    check, words = device()
+    if not check(name):
+        raise BadInput(f"--device must be {words}, not {name}")
+    return torch.device(name)

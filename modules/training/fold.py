@@ -126,16 +126,32 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
         Such as `modules.features.frozen_upstream.FrozenUpstream`.
     num_classes : int
         Number of emotions.
+
+    Raises
+    ------
+    BadInput
+        If the parts do not fit together, or not the trainer.
     """
     sizes = {
         "num_hidden_states": upstream.num_hidden_states,
         "hidden_size": upstream.hidden_size,
         "num_classes": num_classes,
     }
+    description = describe(hparams["head"])
+    try:
+        head = hparams["head"](**sizes)
+    except BadInput:
+        raise
+    except (AttributeError, RuntimeError, TypeError, ValueError) as problem:
+        raise BadInput(
+            f"the head of {hparams['hparams_file']} cannot be built "
+            f"({problem}): correct its parts and their arguments"
+        ) from problem
+    hparams["trainer"].check(head)
     run.record(
         "graph.json",
         {
-            "head": describe(hparams["head"]),
+            "head": description,
             "sizes": sizes,
             "encoder": {
                 "hub": hparams["encoder_hub"],
@@ -147,7 +163,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
         },
     )
-    return hparams["head"](**sizes)
+    return head
 
 
 def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):

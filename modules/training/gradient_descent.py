@@ -53,6 +53,9 @@ class GradientDescent:
         self.max_grad_norm = max_grad_norm
         self.average_checkpoints = average_checkpoints
 
+    def check(self, head) -> None:
+        """Refuse a head that cannot be trained; any can be."""
+
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head, choose on dev, classify the test fold once.
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from modules.errors import BadInput
 from modules.training import logistic_regression
 from modules.training.fold import Trained
+from modules.training.logistic_regression import CANDIDATES
 from modules.training.metrics import Predictions
 
 logger = get_logger(__name__)
@@ -53,9 +54,12 @@ class LinearTrainer:
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
 
+    def check(self, head) -> None:
+        """Refuse a head that cannot be trained; see `check_linear`."""
+        check_linear(head)
+
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head; see `modules.training.gradient_descent`."""
-        check_linear(head)
         progress = not run_opts["noprogressbar"]
         dev, chosen = self.fit(
             head, datasets["train"], datasets["dev"], progress
@@ -108,7 +112,7 @@ class LinearTrainer:
             head, embeddings, targets, labels, speakers, progress
         )
         weights, bias = logistic_regression.fit(
-            inputs[seen], targets[seen], chosen["C"]
+            _first(inputs, len(train), embeddings), targets[seen], chosen["C"]
         )
         _set_classifier(head, back(weights), bias)
         predictions = predict(head, dev, embeddings[len(train) :])
@@ -132,14 +136,17 @@ class LinearTrainer:
             inputs, back = logistic_regression.rotate(
                 standardization(embeddings)
             )
-            C, left_out = self.C, None
-            if C is None or len(self.candidates or []) > 1:
-                C, left_out = logistic_regression.choose_C(
-                    inputs[seen], targets[seen], labels[seen], speakers
-                )
+            C, left_out = logistic_regression.choose_C(
+                _first(inputs, len(speakers), embeddings),
+                targets[seen],
+                labels[seen],
+                speakers,
+                CANDIDATES if self.C is None else [self.C],
+                progress,
+            )
             chosen = {
                 "parts": parts,
-                "C": self.C or C,
+                "C": C,
                 "left_out_log_probability": left_out,
             }
             # Where no speaker can be left out the first candidate stays.
@@ -164,6 +171,16 @@ class LinearTrainer:
         targets = share * certain + (1 - share) * others
         smoothing = self.label_smoothing
         return (1 - smoothing) * targets + smoothing / num_classes
+
+
+def _first(inputs, count, embeddings):
+    """Return the inputs of the first utterances.
+
+    Where `logistic_regression.rotate` has replaced the embeddings by a
+    triangular factor, its further columns are zero for them.
+    """
+    rotated = inputs.shape[1] < embeddings.shape[1]
+    return inputs[:count, :count] if rotated else inputs[:count]
 
 
 def check_linear(head) -> None:

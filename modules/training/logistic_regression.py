@@ -1,183 +1,305 @@
-"""Multinomial logistic regression, its C chosen by left-out speakers."""
+"""Multinomial logistic regression, its C chosen by left-out speakers.
+
+The optimum is scikit-learn's. Embeddings may have 57 000 values, so that it is
+found on their Cholesky factor: a linear classifier with an L2 penalty depends
+on the embeddings X through the products X X' of all pairs of utterances alone,
+and L with L L' = X X' has at most as many values as there are utterances.
+"""
 
 import warnings
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from speechbrain.utils.logger import get_logger
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from modules.errors import BadInput
 
 logger = get_logger(__name__)
 
 CANDIDATES = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4)
-PARTS = 5
+MAX_FOLDS = 5
+# newton-cg ends close to the optimum where lbfgs, at a tolerance as fast,
+# is off by 1e-2 in probability for large C: benchmarks/README.md.
+_SOLVER = {"solver": "newton-cg", "tol": 1e-7, "max_iter": 1000}
+# Values of embeddings that are in fp64 at a time.
 _COLUMNS = 4096
+# Added to each utterance's product with itself, relative to it: products of
+# centred embeddings have no inverse. It changes a score by less than 1e-10 * C.
+_RIDGE = 1e-10
+# Score of a class that has no training utterance: its probability is 0.
+_ABSENT = -1e4
 
 
-def rotate(inputs):
-    """Turn inputs into as few values as there are utterances.
-
-    Distances and products stay as they are, and so does what the squares of
-    weights cost: the minimum is the same, and is found sooner. By way of the
-    products of all pairs of utterances, so that no second copy of embeddings
-    with many thousand values is held.
+def rotate(
+    inputs: torch.Tensor,
+) -> tuple[NDArray, Callable[[torch.Tensor], torch.Tensor]]:
+    """Turn inputs into at most as many values as there are utterances.
 
     Arguments
     ---------
     inputs : torch.Tensor
-        [n, values].
+        [utterances, values].
 
     Returns
     -------
-    rotated : torch.Tensor
-        fp64 [n, at most n].
+    rotated : numpy.ndarray
+        fp64 [utterances, at most utterances]; same products of all pairs.
     back : callable
-        Turns weights for ``rotated``, [classes, at most n], into weights for
-        ``inputs``, fp64 [classes, values].
+        Turns weights for ``rotated``, or for its first columns, fp64
+        [classes, columns], into weights for ``inputs``, [classes, values].
+
+    Raises
+    ------
+    BadInput
+        If an input is not finite.
+
+    Example
+    -------
+    >>> inputs = torch.randn(10, 300)
+    >>> rotated, back = rotate(inputs)
+    >>> weights = torch.randn(3, 10, dtype=torch.float64)
+    >>> scores = torch.from_numpy(rotated) @ weights.T
+    >>> torch.allclose(inputs.double() @ back(weights).T, scores, atol=1e-4)
+    True
     """
+    if not torch.isfinite(inputs).all():
+        raise BadInput(
+            "the embeddings contain NaN or infinite values: delete the stored "
+            "hidden states and encode the corpus again"
+        )
+    inputs = inputs.detach().cpu()
     if inputs.shape[0] >= inputs.shape[1]:
-        return inputs.double(), lambda weights: weights
+        return inputs.double().numpy(), lambda weights: weights
     parts = inputs.split(_COLUMNS, dim=1)
-    products = sum(part.double() @ part.double().T for part in parts)
-    powers, axes = torch.linalg.eigh(products)
-    # Beyond what fp32 inputs can tell there is rounding alone.
-    kept = powers > 1e-12 * powers[-1]
-    axes, lengths = axes[:, kept], powers[kept].sqrt()
+    products = sum(part.double() @ part.double().T for part in parts).numpy()
+    diagonal = products.diagonal().copy()
+    np.fill_diagonal(
+        products, diagonal + _RIDGE * np.where(diagonal > 0, diagonal, 1.0)
+    )
+    factor = cholesky(products, lower=True, overwrite_a=True)
 
     def back(weights):
-        shares = (weights / lengths) @ axes.T
-        return torch.cat([shares @ part.double() for part in parts], dim=1)
+        used = weights.shape[1]
+        shares = torch.from_numpy(
+            solve_triangular(
+                factor[:used, :used], weights.numpy().T, trans=1, lower=True
+            ).T
+        )
+        return torch.cat([shares @ part[:used].double() for part in parts], 1)
 
-    return axes * lengths, back
+    return factor, back
 
 
-def choose_C(inputs, targets, labels, speakers):
-    """Choose how freely weights may grow, by speakers left out.
+def choose_C(
+    inputs: NDArray,
+    targets: torch.Tensor,
+    labels: torch.Tensor,
+    speakers: Sequence[str],
+    candidates: Sequence[float] = CANDIDATES,
+    progress: bool = False,
+) -> tuple[float, float | None]:
+    """Choose C by cross-validation over speakers.
 
     Arguments
     ---------
-    inputs, targets : torch.Tensor
-        See `fit`.
+    inputs : numpy.ndarray
+        fp64 [utterances, values]; see `rotate`.
+    targets : torch.Tensor
+        Target probabilities, [utterances, classes].
     labels : torch.Tensor
-        [n].
+        [utterances].
     speakers : list of str
-        [n].
+        [utterances].
+    candidates : list of float
+        In ascending order: each starts from the weights of the one before.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
     C : float
-        Of `CANDIDATES`, the one that gives left-out utterances the highest
-        mean log-probability, of equals the smallest; where nothing can be
-        left out, the middle one.
+        The candidate with the highest mean log-probability of the labels of
+        left-out utterances, of equals the smallest; where nothing can be left
+        out, the middle one. Utterances of a class that the kept ones lack do
+        not count.
     left_out : float
         That log-probability, in nats; None where nothing can be left out.
-        What else a system chooses can be chosen by it: no test speaker has
-        a part in it.
+
+    Example
+    -------
+    >>> labels = torch.arange(40) % 2
+    >>> inputs = (torch.randn(40, 5) + labels[:, None]).double().numpy()
+    >>> targets = torch.nn.functional.one_hot(labels).double()
+    >>> speakers = [f"speaker{i // 10}" for i in range(40)]
+    >>> C, left_out = choose_C(inputs, targets, labels, speakers)
+    >>> C in CANDIDATES and left_out < 0
+    True
     """
-    parts = leave_out(labels, speakers)
-    if not parts:
+    labels = labels.numpy()
+    folds = _usable(leave_out(labels, speakers), labels)
+    if not folds:
         logger.warning(
-            "too few utterances of a class to leave any out: the classifier's "
-            "regularisation is not fitted to this corpus"
+            "too few utterances of a class to leave any out: C is not chosen "
+            "by cross-validation"
         )
-        return CANDIDATES[len(CANDIDATES) // 2], None
-    heard = []
-    for kept, left in parts:
-        # A class that only the left-out part has says nothing.
-        left = left[torch.isin(labels[left], labels[kept])]
-        found, scores = None, []
-        for C in CANDIDATES:
-            found = fit(inputs[kept], targets[kept], C, found)
-            weights, bias = found
-            scores.append(
-                torch.log_softmax(inputs[left] @ weights.T + bias, dim=1)
-                .gather(1, labels[left, None])
-                .flatten()
-            )
-        heard.append(torch.stack(scores))
-    means = torch.cat(heard, dim=1).mean(dim=1).tolist()
-    return CANDIDATES[means.index(max(means))], max(means)
+        return candidates[len(candidates) // 2], None
+    bar = tqdm(
+        desc="C by left-out speakers",
+        total=len(folds) * len(candidates),
+        disable=not progress,
+        leave=False,
+    )
+    work = delayed(_left_out_scores)
+    # One BLAS thread a fold: the result does not depend on their number.
+    with bar, threadpool_limits(1):
+        scores = Parallel(torch.get_num_threads(), prefer="threads")(
+            work(inputs, targets.numpy(), labels, fold, candidates, bar)
+            for fold in folds
+        )
+    means = np.concatenate(scores, axis=1).mean(axis=1)
+    best = int(means.argmax())
+    return candidates[best], float(means[best])
 
 
-def leave_out(labels, speakers):
-    """Divide utterances into parts to be left out in turn.
+def leave_out(
+    labels: NDArray, speakers: Sequence[str]
+) -> list[tuple[NDArray, NDArray]]:
+    """Divide utterances into folds to be left out in turn.
 
     By speakers where every class has two or more, else by utterances.
 
+    Arguments
+    ---------
+    labels : numpy.ndarray
+        [utterances].
+    speakers : list of str
+        [utterances].
+
     Returns
     -------
-    parts : list of tuple
-        (kept, left out) indices; empty if a class has a single utterance.
+    folds : list of tuple
+        (kept, left out) indices, at most `MAX_FOLDS`; empty if a class has a
+        single utterance.
+
+    Example
+    -------
+    >>> leave_out(np.array([0, 1, 0, 1]), ["a", "a", "b", "b"])
+    [(array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3]))]
     """
+    labels = np.asarray(labels)
+    pairs = {(int(label), name) for label, name in zip(labels, speakers)}
+    classes, counts = np.unique(labels, return_counts=True)
+    speakers_of = [sum(c == label for c, _ in pairs) for label in classes]
+    if min(counts) < 2:
+        return []
     groups = None
-    voices = {(int(k), s) for k, s in zip(labels, speakers)}
-    classes, counts = labels.unique(return_counts=True)
-    heard = [sum(k == int(c) for k, _ in voices) for c in classes]
-    if min(heard) >= 2:
-        groups = speakers
-        parts = min(PARTS, len(set(speakers)))
-        splitter = StratifiedGroupKFold(parts)
+    if min(speakers_of) >= 2:
+        groups = list(speakers)
+        splitter = StratifiedGroupKFold(min(MAX_FOLDS, len(set(speakers))))
     else:
         logger.warning(
-            "a class is spoken by a single speaker of the training part: the "
-            "voice may be learnt in its place"
+            "a class of the training part has a single speaker: the "
+            "classifier may learn the voice in place of the class"
         )
-        parts = min(PARTS, int(counts.min()))
-        splitter = StratifiedKFold(max(parts, 2))
-    if parts < 2:
-        return []
+        splitter = StratifiedKFold(min(MAX_FOLDS, int(min(counts))))
     with warnings.catch_warnings():
-        # Fewer utterances of a class than parts: some parts lack it.
+        # Fewer utterances of a class than folds: some folds lack it.
         warnings.filterwarnings("ignore", message="The least populated class")
         return [
-            (torch.from_numpy(kept), torch.from_numpy(left))
-            for kept, left in splitter.split(
-                labels.numpy(), labels.numpy(), groups
-            )
-            if len(left)
+            fold
+            for fold in splitter.split(labels, labels, groups)
+            if len(fold[1])
         ]
 
 
-def fit(inputs, targets, C, start=None):
+def fit(
+    inputs: NDArray, targets: torch.Tensor, C: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Find the weights of multinomial logistic regression.
 
     Arguments
     ---------
-    inputs : torch.Tensor
-        fp64 [n, values].
+    inputs : numpy.ndarray
+        fp64 [utterances, values]; see `rotate`.
     targets : torch.Tensor
-        Probabilities, fp64 [n, classes].
+        Target probabilities, [utterances, classes]: one-hot, smoothed or soft.
     C : float
-        The squares of the weights cost 1 / (2 * C) beside the
-        summed loss.
-    start : tuple
-        Weights and bias to begin with; zero by default.
+        Inverse regularisation, as in scikit-learn.
 
     Returns
     -------
     weights : torch.Tensor
         fp64 [classes, values].
     bias : torch.Tensor
-        fp64 [classes].
+        fp64 [classes]; -10 000 for a class without a target above 0.
+
+    Example
+    -------
+    >>> inputs = np.array([[-1.0], [1.0]])
+    >>> weights, bias = fit(inputs, torch.eye(2), C=1.0)
+    >>> bool(weights[0, 0] < 0 < weights[1, 0])
+    True
     """
-    classes = targets.shape[1]
-    shape = classes, inputs.shape[1]
-    start = start or (inputs.new_zeros(shape), inputs.new_zeros(classes))
-    weights, bias = (part.clone().requires_grad_() for part in start)
-    optimizer = torch.optim.LBFGS(
-        [weights, bias],
-        max_iter=1000,
-        tolerance_grad=1e-4,
-        tolerance_change=1e-9,
-        line_search_fn="strong_wolfe",
-    )
+    rows, labels, sample_weight = _as_labels(targets.numpy())
+    model = LogisticRegression(C=C, **_SOLVER)
+    with threadpool_limits(1):
+        model.fit(inputs[rows], labels, sample_weight=sample_weight)
+    weights, bias = _all_classes(model, targets.shape[1])
+    return torch.from_numpy(weights), torch.from_numpy(bias)
 
-    def closure():
-        optimizer.zero_grad()
-        scores = torch.log_softmax(inputs @ weights.T + bias, dim=1)
-        cost = weights.square().sum() / (2 * C)
-        loss = cost - (targets * scores).sum()
-        loss.backward()
-        return loss
 
-    optimizer.step(closure)
-    return weights.detach(), bias.detach()
+def _left_out_scores(inputs, targets, labels, fold, candidates, bar):
+    """Return log-probabilities of left-out labels, [candidates, left out]."""
+    kept, left = fold
+    rows, kept_labels, sample_weight = _as_labels(targets[kept])
+    kept_inputs, left_inputs = inputs[kept][rows], inputs[left]
+    model = LogisticRegression(warm_start=True, **_SOLVER)
+    scores = []
+    for C in candidates:
+        model.set_params(C=C).fit(kept_inputs, kept_labels, sample_weight)
+        weights, bias = _all_classes(model, targets.shape[1])
+        logits = torch.from_numpy(left_inputs @ weights.T + bias)
+        logs = torch.log_softmax(logits, dim=1).numpy()
+        scores.append(logs[np.arange(len(left)), labels[left]])
+        bar.update()
+    return np.stack(scores)
+
+
+def _as_labels(targets):
+    """Return rows, labels and weights that have the targets as their mean.
+
+    Soft targets repeat an utterance for each class with a target above 0.
+    """
+    rows, labels = np.nonzero(targets)
+    weight = targets[rows, labels]
+    return rows, labels, None if (weight == 1).all() else weight
+
+
+def _all_classes(model, num_classes):
+    """Return weights and bias of all classes, also of absent ones."""
+    weights = np.zeros((num_classes, model.coef_.shape[1]))
+    bias = np.full(num_classes, _ABSENT)
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps the difference alone
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    weights[model.classes_], bias[model.classes_] = coefficients, intercepts
+    return weights, bias
+
+
+def _usable(folds, labels):
+    """Return the folds that can be trained; of these what can be tested."""
+    usable = []
+    for kept, left in folds:
+        left = left[np.isin(labels[left], labels[kept])]
+        if len(left) and len(np.unique(labels[kept])) > 1:
+            usable.append((kept, left))
+    return usable

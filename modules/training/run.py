@@ -236,8 +236,9 @@ class Run:
 
     def make_head(self):
         """Return the head that was tested, built from the record."""
+        weights = self.weights()  # compared with the graph
         head = build(self.graph["head"])(**self.graph["sizes"])
-        head.load_state_dict(self.weights())
+        head.load_state_dict(weights)
         return head.eval()
 
     def manifest(self, split: str) -> dict[str, dict]:

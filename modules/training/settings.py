@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.fbank import FBANK
@@ -59,6 +61,20 @@ def boolean() -> tuple[Callable, str]:
     return lambda value: isinstance(value, bool), "true or false"
 
 
+def device() -> tuple[Callable, str]:
+    """Return the check of a device that exists on this machine."""
+
+    def check(value):
+        try:
+            found = torch.device(value)
+            torch.empty(0, device=found)
+        except (RuntimeError, AssertionError, TypeError):
+            return False
+        return found.type in ("cpu", "cuda", "mps", "xpu")
+
+    return check, "a device of this machine, such as cpu or cuda:0"
+
+
 def or_null(kind: tuple[Callable, str]) -> tuple[Callable, str]:
     """Return the check of a kind that may be null."""
     check, words = kind
@@ -75,7 +91,7 @@ CHECKS = {
     "encoder_precision": one_of("auto", *PRECISIONS),
     "encode_seconds": or_null(number(0, 1e5)),
     "cache_format": one_of("float16", "bfloat16", "float32", "int8"),
-    "cache_device": or_null(text()),
+    "cache_device": or_null(device()),
     "normalize_layers": boolean(),
     "projection_size": whole(1, 10**5),
     "attention_heads": whole(1, 10**4),

@@ -11,7 +11,11 @@ from modules.errors import BadInput, one_sentence
     "problem, status, words",
     [
         (BadInput("a.wav is empty: record it again"), 2, "error: a.wav is"),
-        (OSError(errno.ENOSPC, "full", "x.ckpt"), 2, "disk of x.ckpt: make"),
+        (
+            OSError(errno.ENOSPC, "full", "x.ckpt"),
+            2,
+            "x.ckpt cannot be used (no space left on device): make room",
+        ),
         (KeyboardInterrupt(), 130, "goes on where this one stopped"),
     ],
 )

@@ -43,14 +43,14 @@ RUN = re.compile(r"<experiment>/([^/]+)/fold_<test_fold>/seed_<seed>")
 # What is refused: at training, or at export.
 NO_AGREEMENT = "has no recognised from 0 to 1 in its manifest"
 FINE_TUNED = "fine-tuned an encoder: train a head on it"
-TWO_ENCODERS = "cannot hold two encoders"
+TWO_ENCODERS = "cannot contain two encoders"
 LATE_FUSION = "is a late fusion"
 
 
 def read_systems(path):
     """Return the systems of an experiment file, or that of hparams."""
     if path in HPARAMS:
-        return [System(path.stem, {}, path, path.stem, "", path.stem)]
+        return [System(path.stem, {}, path)]
     return systems_of(read_experiment_file(path), [], "<experiment>")
 
 
@@ -65,7 +65,7 @@ def signature(system):
         and key != "corpus"
     }
     hub = own.pop("encoder_hub", "")
-    own["encoder"] = ["fbank" in hub, "," in hub, RUN.findall(hub)]
+    own["encoder"] = ["fbank" in hub, "," in hub, bool(RUN.search(hub))]
     return json.dumps([str(system.hparams_file), own], sort_keys=True)
 
 
@@ -135,6 +135,7 @@ def train_system(encoder, tone_corpus, tmp_path_factory):
             "number_of_epochs": 2,
             "average_checkpoints": 2,
             "lr": 0.0001,
+            "ecapa_channels": 64,
             "output_folder": folder,
         }
         settings |= {k: v for k, v in small.items() if k in defaults}
@@ -191,13 +192,16 @@ def test_trains_exports_and_predicts(path, system, train_system, tmp_path):
 
 @torch.inference_mode()
 def assert_same_predictions(model, run):
-    """Compare log-probabilities with those of the test in training."""
+    """Compare log-probabilities with those of the test in training.
+
+    Within 1e-5, and the rounding of fp32 where they are far below 0.
+    """
     manifest = run.manifest("test")
     for row in run.predictions():
         expected = torch.tensor([float(row[label]) for label in run.labels])
         speech = read_speech(manifest[row["utterance"]]["wav"])
         torch.testing.assert_close(
-            model(speech[None])[0], expected.log(), rtol=0, atol=1e-5
+            model(speech[None])[0], expected.log(), rtol=1.3e-6, atol=1e-5
         )
 
 

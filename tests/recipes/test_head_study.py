@@ -1,25 +1,40 @@
 """The parts of the head study: what they change, and nothing else."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from exported_models import load_foreign
 from scipy.linalg import logm
 from sklearn.covariance import oas
 
 import train
-from modules.models.head import EmotionHead
+from modules.errors import BadInput
+from modules.inference.packaging import build, write_files
+from modules.models.embedding import Embedding
+from modules.models.head import EmotionHead, Standardization
+from modules.models.joint_embedding import JointEmbedding
+from modules.models.layer_pooling import LayerPooling
 from modules.models.pooling import (
     AttentiveCorrelationPooling,
     CorrelationPooling,
+    MeanPooling,
 )
+from modules.training.configuration import load_configuration
 from modules.training.run import Run
 from recipes.EMODB.head_study import attention_weights
-from recipes.EMODB.head_study.head import CosineAdamW, StudyHead, StudyPooling
-from recipes.EMODB.head_study.moments import LogCovariancePooling, MomentsHead
-from recipes.EMODB.head_study.refit import TrainedHead
+from recipes.EMODB.head_study.parts import (
+    CosineAdamW,
+    LogCovariancePooling,
+    LowRankClassifier,
+    StandardizedClassifier,
+    StdPooling,
+    StudyPooling,
+)
 
-SIZES = {"layers": 3, "width": 6, "classes": 4, "projection_size": 5}
+REFIT = str(ROOT / "recipes/EMODB/head_study/refit.yaml")
 
 
 def batch():
@@ -30,27 +45,43 @@ def batch():
     return features, lengths, [features[0], features[1, :4], features[2, :7]]
 
 
-def test_nothing_changed_it_is_the_head_that_is_studied():
-    torch.manual_seed(1)
-    head = EmotionHead(**SIZES).eval()
-    study = StudyHead(**SIZES).eval()
-    study.load_state_dict(head.state_dict())
-    states = torch.randn(3, 2, 8, 6)
-    lengths = torch.tensor([1.0, 0.5])
-    torch.testing.assert_close(study(states, lengths), head(states, lengths))
+def run_small(corpus, encoder, folder, *options, hparams=None):
+    """Train a small run and return it."""
+    fixed = [
+        "--corpus=csv",
+        f"--csv_file={corpus}",
+        f"--encoder_hub={encoder}",
+        f"--cache_folder={folder.parent / 'cache'}",
+        f"--output_folder={folder}",
+        "--noprogressbar",
+        "--device=cpu",
+    ]
+    file = hparams or str(ROOT / "hparams/corr_wavlm.yaml")
+    train.train_fold(*load_configuration([file, *fixed, *options]))
+    return Run(folder)
 
 
-def test_an_infinite_temperature_is_no_attention():
+def test_with_nothing_changed_it_is_the_pooling_that_is_studied():
+    features, lengths, _ = batch()
+    study = StudyPooling(6)
+    published = AttentiveCorrelationPooling(6)
+    published.load_state_dict(study.state_dict())
+    torch.testing.assert_close(
+        study(features, lengths), published(features, lengths)
+    )
+
+
+def test_without_a_temperature_there_is_no_attention():
     features, lengths, _ = batch()
     torch.testing.assert_close(
-        StudyPooling(6, temperature=float("inf"))(features, lengths),
+        StudyPooling(6, temperature=None)(features, lengths),
         CorrelationPooling(6)(features, lengths),
     )
 
 
 @pytest.mark.parametrize("shrinkage", [False, True])
 @pytest.mark.parametrize("own_moments", [False, True])
-def test_padding_is_not_heard(shrinkage, own_moments):
+def test_padding_changes_nothing(shrinkage, own_moments):
     features, lengths, alone = batch()
     pooling = StudyPooling(6, own_moments=own_moments, shrinkage=shrinkage)
     together = pooling(features, lengths)
@@ -76,7 +107,7 @@ def test_shrinkage_is_strong_where_frames_are_few():
     sizes = []
     for features in (noise, shared[:, :20], shared):
         with torch.no_grad():
-            pooling = StudyPooling(6, temperature=float("inf"), shrinkage=True)
+            pooling = StudyPooling(6, temperature=None, shrinkage=True)
             shrunk = pooling(features, torch.ones(1))
             plain = CorrelationPooling(6)(features, torch.ones(1))
         sizes.append((shrunk.norm() / plain.norm()).item())
@@ -102,15 +133,10 @@ def test_evenness_makes_weights_even():
     assert all(p.isfinite().all() for p in pooling.parameters())
 
 
-def test_layers_and_rank():
-    states = torch.randn(3, 2, 8, 6)
-    head = StudyHead(**SIZES, one_layer=1, classifier_rank=2)
-    torch.testing.assert_close(head.layer_pooling(states), states[1])
-    assert not head.layer_pooling.scores.requires_grad
-    product = head.classifier[1].weight @ head.classifier[0].weight
+def test_the_classifier_has_a_low_rank():
+    classifier = LowRankClassifier(10, 4, rank=2)
+    product = classifier[1].weight @ classifier[0].weight
     assert torch.linalg.matrix_rank(product) == 2
-    even = StudyHead(**SIZES, even_layers=True)
-    torch.testing.assert_close(even.layer_pooling(states), states.mean(dim=0))
 
 
 def test_the_learning_rate_falls_and_goes_on():
@@ -132,26 +158,6 @@ def test_the_learning_rate_falls_and_goes_on():
     second = CosineAdamW([parameter], 0.1, updates=10)
     second.load_state_dict(first.state_dict())
     assert begun + steps(second, 8) == pytest.approx(whole)
-    assert steps(CosineAdamW([parameter], 0.1), 3) == [0.1] * 3
-
-
-def test_what_attention_attends_to(command, tmp_path, capsys):
-    for seed in (1, 2):
-        folder = tmp_path / f"attention/fold_1/seed_{seed}"
-        train.main(command(folder, seed=seed, number_of_epochs=1))
-    capsys.readouterr()
-    attention_weights.main([str(tmp_path / "attention")])
-    said = capsys.readouterr().out
-    for words in ("frames in effect", "heaviest tenth", "another seed"):
-        assert words in said
-    train.main(
-        command(
-            tmp_path / "mean/fold_1/seed_1", pooling="mean", number_of_epochs=1
-        )
-    )
-    with pytest.raises(SystemExit):
-        attention_weights.main([str(tmp_path / "mean")])
-    assert "has no attention" in capsys.readouterr().err
 
 
 def test_the_logarithm_of_a_shrunk_covariance():
@@ -166,68 +172,133 @@ def test_the_logarithm_of_a_shrunk_covariance():
 
 
 def test_every_moment_has_the_same_variance():
-    head = MomentsHead(
-        "mean+std+corr+log_covariance",
-        layers=3,
-        width=6,
-        classes=4,
-        projection_size=None,
+    part = functools.partial(
+        Embedding,
+        layer_pooling=functools.partial(LayerPooling, learned=False),
     )
-    features = torch.randn(20, 30, 6)
-    embeddings = head.pool(features, torch.ones(20)).detach()
-    assert head.pooling.sizes == [6, 6, 15, 21]
-    head.standardization.fit(embeddings)
-    parts = head.standardization(embeddings).split(head.pooling.sizes, dim=1)
-    for part in parts:
+    poolings = {
+        "mean": MeanPooling,
+        "std": StdPooling,
+        "corr": CorrelationPooling,
+        "log_covariance": LogCovariancePooling,
+    }
+    parts = {
+        name: functools.partial(part, pooling=pooling)
+        for name, pooling in poolings.items()
+    }
+    embedding = JointEmbedding(3, 6, parts)
+    torch.manual_seed(4)
+    with torch.no_grad():
+        values = embedding(torch.randn(3, 20, 30, 6), torch.ones(20))
+    assert list(embedding.sizes.values()) == [6, 6, 15, 21]
+    standardization = Standardization(embedding.sizes)
+    standardization.fit(values)
+    sizes = list(embedding.sizes.values())
+    for part in standardization(values).split(sizes, dim=1):
         variance = part.var(dim=0, correction=0).sum().item()
         assert variance == pytest.approx(1 / 4, rel=1e-4)
 
 
-def test_the_mean_alone_is_the_recommended_head(
-    recommended_command, encoder_folder, tmp_path
-):
-    study = (ROOT / "recipes/EMODB/head_study/moments.yaml").read_text()
-    own = (ROOT / "hparams/own_corpus.yaml").read_text()
-    path = tmp_path / "moments_own.yaml"
-    path.write_text(
-        own[: own.index("# Head")]
-        + study[study.index("# Head") : study.index("# Training")]
-        + own[own.index("# Training") :]
-    )
-    runs = []
-    for name, file in (("study", str(path)), ("own", None)):
-        folder = tmp_path / name
-        own_file, *options = recommended_command(
-            folder, layer_pooling="sum", pooling="mean"
-        )
-        train.main([file or own_file, *options])
-        runs.append((folder / "predictions.csv").read_text())
-    assert runs[0] == runs[1]
-
-
-def test_a_trained_head_keeps_all_but_its_classifier(command, tmp_path):
-    folder = tmp_path / "run"
-    train.main(command(folder, number_of_epochs=1))
-    trained = Run(folder).weights
-    head = TrainedHead(folder, layers=3, width=32, classes=3).eval()
-    for name, value in head.state_dict().items():
-        if not name.startswith(("classifier.", "standardization.")):
-            assert torch.equal(value, trained[name]), name
-    assert not torch.equal(head.classifier.weight, trained["classifier.weight"])
-    assert not any(p.requires_grad for p in head.parameters())
-
-
-def test_the_study_is_corr_emodb_with_more_keys():
-    study = (ROOT / "recipes/EMODB/head_study/head.yaml").read_text()
-    corr = (ROOT / "hparams/corr_emodb.yaml").read_text()
-    for line in corr[: corr.index("# Head")].splitlines()[6:]:
-        if not line.startswith(("encoder_hub:", "output_folder:")):
-            assert line in study.splitlines()
-
-
 def test_a_last_batch_of_one_can_be_standardised():
-    head = StudyHead(**SIZES, normalize_embeddings=True).train()
-    states = torch.randn(SIZES["layers"], 1, 9, SIZES["width"])
-    output = head(states, torch.ones(1))
+    embedding = functools.partial(
+        Embedding, layer_pooling=LayerPooling, pooling=MeanPooling
+    )
+    head = EmotionHead(3, 6, 4, embedding, classifier=StandardizedClassifier)
+    output = head.train()(torch.randn(3, 1, 9, 6), torch.ones(1))
     output[0, 0].backward()
-    assert torch.isfinite(head.projection.weight.grad).all()
+    assert torch.isfinite(head.classifier.weight.grad).all()
+
+
+def test_a_batch_is_standardised_and_a_test_is_not():
+    classifier = StandardizedClassifier(5, 4)
+    values = 3 + 2 * torch.randn(8, 5)
+    scores = classifier(values)
+    centred = values - values.mean(dim=0)
+    scale = (values.var(dim=0, correction=0) + 1e-5).rsqrt()
+    expected = centred * scale @ classifier.weight.T + classifier.bias
+    torch.testing.assert_close(scores, expected)
+    classifier.eval()
+    alone = torch.cat([classifier(value[None]) for value in values])
+    torch.testing.assert_close(classifier(values), alone)
+
+
+def test_parts_of_a_study_work_without_this_repository(
+    tone_corpus, encoder_folder, tmp_path
+):
+    parts = "recipes.EMODB.head_study.parts"
+    run = run_small(
+        tone_corpus,
+        encoder_folder(),
+        tmp_path / "run",
+        f"--pooling={{class: {parts}.StudyPooling, temperature: null}}",
+        f"--classifier={{class: {parts}.LowRankClassifier, rank: 2}}",
+        "--layer_pooling={class: modules.models.layer_pooling.OneLayer}",
+        "--number_of_epochs=1",
+        "--cache_format=float32",
+    )
+    (tmp_path / "model").mkdir()
+    write_files(tmp_path / "model", build([run], True, None, None, "study"))
+    classifier = load_foreign(tmp_path / "model")
+    head = type(classifier.mods.classifier.model.heads[0].classifier)
+    assert head.__module__ == "custom_interface"
+    for row in run.predictions():
+        wav = run.manifest("test")[row["utterance"]]["wav"]
+        expected = torch.tensor([float(row[label]) for label in run.labels])
+        found = classifier.classify_file(wav)[0][0]
+        torch.testing.assert_close(found, expected.log(), rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained_head(tone_corpus, encoder_folder, tmp_path_factory):
+    """Return a function that refits, and a finished run of two epochs."""
+    root = tmp_path_factory.mktemp("refit")
+    small = functools.partial(run_small, tone_corpus, encoder_folder())
+    options = ["--projection_size=8", "--number_of_epochs=2", "--lr=0.001"]
+    return small, small(root / "trained", *options)
+
+
+def test_a_refitted_head_keeps_all_but_its_classifier(trained_head):
+    small, first = trained_head
+    folder = first.folder.parent / "refitted"
+    option = f"--trained_folder={first.folder}"
+    run = small(folder, option, hparams=REFIT)
+    weights, refitted = first.weights(), run.weights()
+    for name, value in weights.items():
+        same = torch.equal(value, refitted[name])
+        assert same != name.startswith("classifier."), name
+    expected = first.graph["head"] | {
+        "standardization": {"class": "modules.models.head.Standardization"}
+    }
+    assert run.graph["head"] == expected
+    assert run.results["pooling"] is None  # a setting of the first run
+    assert run.results["left_out_log_probability"] < 0
+
+
+def test_another_fold_or_no_run_is_refused(trained_head):
+    small, first = trained_head
+    folder = first.folder.parent
+    option = f"--trained_folder={first.folder}"
+    with pytest.raises(BadInput, match="same fold, seed and encoder"):
+        small(folder / "other", option, "--test_fold=2", hparams=REFIT)
+    with pytest.raises(BadInput, match="no finished run"):
+        small(folder / "none", "--trained_folder=none", hparams=REFIT)
+
+
+def test_how_attention_distributes_its_weight(
+    tone_corpus, encoder_folder, tmp_path, capsys
+):
+    small = functools.partial(run_small, tone_corpus, encoder_folder())
+    options = ["--number_of_epochs=1", "--projection_size=8"]
+    for seed in (1, 2):
+        folder = tmp_path / f"attention/fold_1/seed_{seed}"
+        small(folder, f"--seed={seed}", *options)
+    capsys.readouterr()
+    attention_weights.main([str(tmp_path / "attention")])
+    printed = capsys.readouterr().out
+    for words in ("frames in effect", "heaviest tenth", "another seed"):
+        assert words in printed
+    small(tmp_path / "mean/fold_1/seed_1", "--pooling=mean", *options)
+    for folder, words in (("mean", "has no attention"), ("x", "no finished")):
+        with pytest.raises(SystemExit):
+            attention_weights.main([str(tmp_path / folder)])
+        assert words in capsys.readouterr().err

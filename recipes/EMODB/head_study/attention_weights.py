@@ -113,6 +113,7 @@ def attention_of(run: Run) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         encoder["revision"],
         precision=encoder["precision"],
         number_format=run.settings["cache_format"],
+        whisper_window=encoder["whisper_window"],
     )
     embedding = run.make_head().embedding
     for utterance, entry in run.manifest("test").items():

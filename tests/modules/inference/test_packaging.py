@@ -93,7 +93,9 @@ def test_a_hub_encoder_is_not_copied(
 
     # The first is what export.py calls, the second what the model's own code
     # imports.
-    monkeypatch.setattr("modules.models.encoder.snapshot_download", download)
+    monkeypatch.setattr(
+        "modules.models.encoder_files.snapshot_download", download
+    )
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     export.main([str(run), str(tmp_path / "x")])
     assert not (tmp_path / "x/encoder").exists()

@@ -188,3 +188,32 @@ def test_a_long_recording_is_classified_in_windows(
     mean = torch.cat(parts).exp().mean(dim=0)
     found = model.classify_file(str(tmp_path / "x.wav"))[0][0].exp()
     torch.testing.assert_close(found, mean, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.wav", "a/missing.wav", "/no/missing.wav", "a b.wav", ""]
+)
+def test_a_missing_file_is_not_looked_for_on_the_hub(
+    exported, name, monkeypatch
+):
+    model = load_foreign(exported)
+
+    def no_network(*args, **kwargs):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr("speechbrain.utils.fetching.fetch", no_network)
+    monkeypatch.setattr("speechbrain.inference.interfaces.fetch", no_network)
+    for read in (model.classify_file, model.load_audio):
+        with pytest.raises(ValueError, match="does not exist: give"):
+            read(name)
+
+
+def test_a_file_that_the_hub_does_not_have_is_a_sentence(exported, monkeypatch):
+    model = load_foreign(exported)
+
+    def nowhere(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("speechbrain.inference.interfaces.fetch", nowhere)
+    with pytest.raises(ValueError, match="neither a file here nor"):
+        model.classify_file("user/repository/file.wav")

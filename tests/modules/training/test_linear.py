@@ -10,7 +10,8 @@ from heads import describe_head, make_joint_head, store
 from modules.errors import BadInput
 from modules.models.head import Standardization
 from modules.models.layer_pooling import LayerStack
-from modules.training.linear import LinearTrainer, check_linear
+from modules.training import logistic_regression
+from modules.training.linear import LinearTrainer, check_linear, embed
 
 PARTS = [["means"], ["means", "correlations"]]
 
@@ -79,6 +80,27 @@ def test_dev_is_predicted_by_a_classifier_trained_without_it():
         changed = heads[1](states) - without.log_probabilities
         assert changed.abs().max() > 0.01
     assert choices[0]["dev_WA"] == without.accuracy() > 0.5
+
+
+@pytest.mark.parametrize("n_train, n_dev", [(12, 8), (8, 8), (8, 4), (20, 8)])
+def test_more_values_than_utterances_or_fewer(n_train, n_dev):
+    # 16 values; train alone and train with dev lie on either side.
+    train = Dataset([0, 1] * (n_train // 2), 0)
+    dev = Dataset([0, 1] * (n_dev // 2), 1)
+    head = make_head()
+    LinearTrainer(C=1.0, train_on_dev=False).fit(head, train, dev)
+    embeddings = embed(head, train)
+    weights, bias = logistic_regression.fit(
+        head.standardization(embeddings).double().numpy(),
+        torch.nn.functional.one_hot(train.targets).double(),
+        1.0,
+    )
+    torch.testing.assert_close(
+        head.classifier.weight, weights.float(), atol=1e-3, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        head.classifier.bias, bias.float(), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_dev_does_not_change_the_standardisation():

@@ -53,3 +53,19 @@ def test_results_as_a_table():
     assert table[1].split() == ["ang", "1", "1", "0", "50.0%"]
     assert table[3].split() == ["sad", "0", "0", "0", "-"]
     assert "WA 66.7%   UA 75.0%" in table[4] and "seed 7" in table[4]
+
+
+@pytest.mark.parametrize(
+    "labels, truth, words",
+    [
+        (["calm"], [0, 0], "'calm' is the only class"),
+        (["calm", "mad"], [1, 1], "one class alone"),
+        (["calm", "mad"], [0, 1], None),
+    ],
+)
+def test_metrics_that_mean_nothing_have_a_warning(labels, truth, words):
+    results = score(truth, truth, labels)
+    results |= {"n_test": 2, "test_fold": 1, "seed": 1}
+    text = format_results(results)
+    assert ("warning: " in text) == (words is not None)
+    assert words is None or words in text
