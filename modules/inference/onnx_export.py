@@ -84,7 +84,7 @@ class WhisperGraph(_Graph):
     def __init__(self, model):
         super().__init__(model)
         wrapper = model.encoder.wrapper
-        length = wrapper._n_fft
+        length = wrapper.n_fft
         window = torch.hann_window(length, dtype=torch.float64)
         angles = (
             -2
@@ -97,7 +97,7 @@ class WhisperGraph(_Graph):
         )
         basis = torch.cat([angles.cos(), angles.sin()]) * window
         self.register_buffer("basis", basis[:, None].float())
-        self.hop = wrapper._hop_length
+        self.hop = wrapper.hop_length
 
     def forward(self, windows, kept):
         """Classify; see `modules.inference.emotion_onnx.whisper_inputs`."""
@@ -220,6 +220,7 @@ def _example(model, whisper):
 def _write_graph(path, model, whisper):
     """Trace a model and write the graph."""
     import onnx
+    import onnxscript.optimizer
 
     graph, inputs, sizes = _example(model, whisper)
     names = ["waveform"] if whisper is None else ["windows", "kept"]
@@ -238,6 +239,9 @@ def _write_graph(path, model, whisper):
                 dynamic_shapes=sizes,
                 verbose=False,
             )
+            # Transposed weights become weights.
+            onnxscript.optimizer.fold_constants(program.model)
+            onnxscript.optimizer.remove_unused_nodes(program.model)
         proto = program.model_proto
     except Exception as problem:  # any part may fail in its own way
         raise BadInput(

@@ -138,14 +138,22 @@ def log_mel(wrapper, waveform: torch.Tensor, size: int) -> torch.Tensor:
 
     Arguments
     ---------
-    wrapper : speechbrain.integrations.huggingface.whisper.Whisper
+    wrapper : modules.models.encoder_loading.WhisperModel
     waveform : torch.Tensor
         At most ``size`` samples.
     size : int
         Samples of the window.
     """
-    padded = min(size + wrapper._n_fft, 30 * SAMPLE_RATE)
-    audio = wrapper.pad_or_trim(waveform[None], length=padded)
-    return wrapper.log_mel_spectrogram(audio)[
-        ..., : size // wrapper._hop_length
-    ]
+    padded = min(size + wrapper.n_fft, 30 * SAMPLE_RATE)
+    audio = F.pad(waveform, (0, padded - len(waveform)))
+    spectrum = torch.stft(
+        audio[None],
+        wrapper.n_fft,
+        wrapper.hop_length,
+        window=torch.hann_window(wrapper.n_fft, device=audio.device),
+        return_complex=True,
+    )
+    power = spectrum[..., :-1].abs() ** 2
+    mels = (wrapper._mel_filters @ power).clamp(min=1e-10).log10()
+    mels = torch.maximum(mels, mels.max() - 8.0)
+    return ((mels + 4.0) / 4.0)[..., : size // wrapper.hop_length]
