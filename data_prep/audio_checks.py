@@ -9,19 +9,19 @@ import os
 from collections.abc import Iterable
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from data_prep.corpus import Utterance
-from modules.audio import SAMPLE_RATE, SHORTEST
+from modules.audio import SAMPLE_RATE, SHORTEST, read_samples
+from modules.errors import BadInput
 
 PROBLEMS = {
     "missing": "There is no such audio file: {}; put it there or take its "
     "utterance out.",
     "empty": "An audio file has 0 bytes: {}; copy it again or take its "
     "utterance out.",
-    "broken": "An audio file cannot be opened: {}; copy it again or take its "
-    "utterance out.",
+    "broken": "An audio file cannot be read: {}; give WAV, FLAC, MP3, M4A or the "
+    "like, or take its utterance out.",
     "short": "An audio file is shorter than one frame of the encoder (25 ms): "
     "{}; take its utterance out.",
     "not finite": "An audio file has NaN or infinite samples: {}; export it "
@@ -116,12 +116,8 @@ def inspect_audio(path: str) -> Audio:
 def _decode(content):
     """Return samples [samples, channels] and rate of the bytes of a file."""
     try:
-        return soundfile.read(
-            io.BytesIO(content), dtype="float32", always_2d=True
-        )
-    except (soundfile.SoundFileError, ValueError, TypeError):
-        # soundfile takes a file that it does not know for a headerless one
-        # and then complains about missing arguments, hence the last two.
+        return read_samples(io.BytesIO(content))
+    except BadInput:
         raise UnusableAudio("broken") from None
 
 

@@ -174,7 +174,7 @@ def resample(samples: torch.Tensor, rate: int) -> torch.Tensor:
     """
     common = math.gcd(rate, SAMPLE_RATE)
     up, down = SAMPLE_RATE // common, rate // common
-    if up == down:
+    if up == down or not len(samples):
         return samples
     if up * down <= LARGEST_KERNEL:
         return _resampler(rate)(samples.T).T

@@ -291,6 +291,34 @@ def test_other_recordings_or_weights_are_refused(
         assert "choose another --output_folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "part, words",
+    [
+        ("{class: modules.models.pooling.MeanPooling, size: 3}", "'size'"),
+        (
+            "{class: modules.models.pooling.AttentiveCorrelationPooling, "
+            "attention_heads: many}",
+            "cannot be built",
+        ),
+        (
+            "{class: modules.models.ecapa.EcapaPooling, channels: 12}",
+            "ecapa_channels 12 is no multiple of 8",
+        ),
+        ("{class: modules.models.head.EmotionHead}", "cannot be built"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_one_sentence_before_the_encoding(
+    command, tmp_path, capsys, part, words
+):
+    cache = tmp_path / "cache"
+    with pytest.raises(SystemExit) as stopped:
+        train.main(command(tmp_path / "run", pooling=part, cache_folder=cache))
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1, message
+    assert not list(cache.rglob("*.safetensors")), "nothing was encoded"
+
+
 def test_results_are_written_last_and_whole(command, tmp_path, monkeypatch):
     """A run that ends before is not finished, and can be started again."""
 

@@ -127,6 +127,8 @@ def _check_choice(path, key, value):
 def _check_number(path, key, value):
     """Refuse numbers that no encoder needs."""
     low, high = -_MOST_INTEGER, _MOST_INTEGER
+    if key.endswith(("dropout", "layerdrop")):
+        low, high = 0, 1
     for name, bounds in _BOUNDS.items():
         if key == name or (key.endswith(f"_{name}") and name.endswith("s")):
             low, high = bounds

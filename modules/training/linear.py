@@ -136,14 +136,16 @@ class LinearTrainer:
             inputs, back = logistic_regression.rotate(
                 standardization(embeddings)
             )
-            C, left_out = logistic_regression.choose_C(
-                _first(inputs, len(speakers), embeddings),
-                targets[seen],
-                labels[seen],
-                speakers,
-                CANDIDATES if self.C is None else [self.C],
-                progress,
-            )
+            C, left_out = self.C, None
+            if C is None or len(self.candidates or []) > 1:
+                C, left_out = logistic_regression.choose_C(
+                    inputs[seen, : len(speakers)],
+                    targets[seen],
+                    labels[seen],
+                    speakers,
+                    CANDIDATES if self.C is None else [self.C],
+                    progress,
+                )
             chosen = {
                 "parts": parts,
                 "C": C,

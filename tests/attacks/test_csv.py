@@ -95,7 +95,7 @@ ATTACKS = {
     ),
     "a path that is a folder": (
         {"rows": change(0, "path", ".")},
-        "cannot be opened: .*; copy it again or take",
+        "cannot be read: .*; give WAV",
     ),
     "a path that is too long": (
         {"rows": change(0, "path", "a/" * 3000)},
@@ -167,7 +167,7 @@ def test_a_pipe_as_recording(tmp_path):
     write_recordings(tmp_path)
     os.mkfifo(tmp_path / "pipe.wav")
     write_list(tmp_path, change(0, "path", "pipe.wav"))
-    with pytest.raises(BadInput, match="cannot be opened: .*/pipe.wav"):
+    with pytest.raises(BadInput, match="cannot be read: .*/pipe.wav"):
         prepare(tmp_path)
 
 

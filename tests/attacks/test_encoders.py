@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -37,8 +38,6 @@ def rewrite(folder, change):
 @pytest.fixture(params=FAMILIES)
 def of_family(encoders, request, tmp_path):
     """Return a copy of an encoder of each family."""
-    import shutil
-
     return shutil.copytree(encoders(request.param), tmp_path / request.param)
 
 
@@ -111,8 +110,6 @@ def test_a_pickle_of_code_runs_nothing(encoder, tmp_path):
 
 
 def test_whisper_needs_no_decoder(encoders, tmp_path):
-    import shutil
-
     folder = shutil.copytree(encoders("whisper"), tmp_path / "whisper")
     wave = torch.randn(1, 4000)
     before, _ = make_encoder(str(folder))(wave)
@@ -170,6 +167,14 @@ def test_a_configuration_of_something_else_is_refused(
 def test_a_configuration_that_is_no_mapping_is_refused(encoder, name, text):
     (encoder / name).write_text(text)
     refuse(encoder, "encoder")
+
+
+@pytest.mark.parametrize("value", [-1, 2, 10**6])
+def test_a_probability_is_one(encoders, tmp_path, value):
+    """Whisper computes with its own only when it encodes."""
+    folder = shutil.copytree(encoders("whisper"), tmp_path / "whisper")
+    change_json(folder / "config.json", "activation_dropout", value=value)
+    refuse(folder, "activation_dropout")
 
 
 def test_a_named_pipe_does_not_hang(encoder):
