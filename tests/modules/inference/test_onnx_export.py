@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import soundfile
 import torch
 from onnx_models import POOLINGS, embedding, joint, random_model
 
+from demo.random_encoder import make_random_encoder
+from modules.audio import read_speech
 from modules.errors import BadInput
 from modules.inference import onnx_export
 from modules.inference.emotion_onnx import EmotionOnnx, Problem
@@ -16,6 +19,9 @@ from modules.inference.onnx_export import write_onnx
 
 if any(importlib.util.find_spec(n) is None for n in onnx_export._NEEDED):
     pytest.skip("requirements-onnx.txt", allow_module_level=True)
+
+SHARED = pathlib.Path(__file__).parents[4] / "shared"
+TINY_EN, EMODB = SHARED / "models/whisper-tiny.en", SHARED / "data/emodb/wav"
 
 LABELS = ["calm", "glad", "mad"]
 FAMILIES = [
@@ -98,6 +104,39 @@ def test_windows_of_a_fixed_length(windows, window):
         agree(model, engine, [0.5, 7.0])
     finally:
         model.encoder.whisper_window = "fit"
+
+
+@pytest.mark.slow
+def test_encoder_with_fewer_positions(tmp_path):
+    """As fine-tuning with a shorter window leaves Whisper."""
+    encoder = make_random_encoder(
+        tmp_path / "encoder",
+        "whisper",
+        num_hidden_layers=1,
+        hidden_size=32,
+        config_overrides={"max_source_positions": 150},
+    )
+    model = random_model(str(encoder), embedding("corr"), window=None)
+    write_onnx(tmp_path, model, LABELS, 60)
+    agree(model, EmotionOnnx(tmp_path), [0.5, 3.0, 8.0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (TINY_EN.is_dir() and EMODB.is_dir()), reason="no real speech here"
+)
+def test_real_speech_and_a_real_encoder(tmp_path):
+    """Every ninth file of EmoDB; the head is random."""
+    files = sorted(EMODB.glob("*.wav"))[::9]
+    model = random_model(str(TINY_EN), joint())
+    write_onnx(tmp_path, model, LABELS, 60)
+    engine = EmotionOnnx(tmp_path)
+    assert len(files) == 60
+    for file in files:
+        with torch.inference_mode():
+            wanted = model(read_speech(file)[None])[0].exp()
+        found = engine.classify_file(file)
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_constant_channels_and_silence(windows):

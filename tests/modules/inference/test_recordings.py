@@ -51,7 +51,9 @@ def test_batches_are_bounded_and_whole(lengths, batch_size, least):
         Piece(str(i), 0, length, 16000, True)
         for i, length in enumerate(lengths)
     ]
-    batches = make_batches(pieces, batch_size, least)
+    batches = make_batches(
+        pieces, batch_size, lambda seconds: max(seconds, least)
+    )
     assert sorted(p.file for b in batches for p in b) == sorted(
         p.file for p in pieces
     )
