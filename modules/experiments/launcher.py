@@ -13,7 +13,7 @@ from tqdm import tqdm
 from modules.errors import BadInput
 from modules.experiments.child import encode_one, run_one
 from modules.experiments.late_fusion import fuse_runs
-from modules.experiments.plan import FAILED, LOG, Plan, PlannedRun
+from modules.experiments.plan import FAILED, LOG, QUIET, Plan, PlannedRun
 from modules.files import read_json, write_text
 
 # Modules that take long to import. They are imported once, in the process
@@ -110,7 +110,12 @@ def _encode(plan, runs, context):
     by_encoder = {}
     for run in runs:
         values = plan.resolved[run.system.name]
-        keys = ("encoder_hub", "encoder_revision", "cache_format")
+        keys = (
+            "encoder_hub",
+            "encoder_revision",
+            "whisper_window",
+            "cache_format",
+        )
         encoder = tuple(str(values.get(key)) for key in keys)
         by_encoder.setdefault(encoder, []).append(run)
     for number, (encoder, own) in enumerate(by_encoder.items(), start=1):
@@ -118,7 +123,8 @@ def _encode(plan, runs, context):
         for run in own[:2]:
             # With the encoder's own bar, unlike the runs.
             arguments = plan.arguments(run)
-            arguments.remove("--noprogressbar")
+            if QUIET not in run.system.overrides:
+                arguments.remove(QUIET)
             process = context.Process(
                 target=encode_one, args=[arguments], daemon=True
             )

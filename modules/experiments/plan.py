@@ -13,6 +13,8 @@ from modules.experiments.experiment_file import Published
 # In the folder of a run: its output, and the reason why it has no results.
 LOG = "run.log"
 FAILED = "failed.txt"
+# No run draws a bar of its own.
+QUIET = "--noprogressbar"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +165,9 @@ class Plan:
             own["system"] = run.system.name
         return [
             str(run.system.hparams_file),
-            *run.system.overrides,
+            *(o for o in run.system.overrides if o != QUIET),
             *as_options(own),
-            "--noprogressbar",
+            QUIET,
         ]
 
 

@@ -14,19 +14,24 @@ import yaml
 from modules.errors import BadInput
 
 # SpeechBrain's run options, by name; a test compares them with its own.
-RUN_OPTIONS = frozenset(
+SWITCHES = frozenset(
     """
-    auto_mix_prec bfloat16_mix_prec ckpt_interval_minutes
-    ckpt_interval_steps compile compile_mode compile_module_keys
+    auto_mix_prec bfloat16_mix_prec compile
     compile_using_dynamic_shape_tracing compile_using_fullgraph
-    data_parallel_backend data_parallel_count debug debug_batches
-    debug_epochs debug_persistently device distributed_backend
-    distributed_launch eval_precision find_unused_parameters
-    grad_accumulation_factor jit jit_module_keys log_config max_grad_norm
-    nonfinite_patience noprogressbar optimizer_step_limit overridden_args
-    param_file precision profile_steps profile_training profile_warmup
-    remove_vector_weight_decay skip_nonfinite_grads test_only tqdm_barcolor
+    data_parallel_backend debug debug_persistently distributed_launch
+    find_unused_parameters jit noprogressbar profile_training
+    remove_vector_weight_decay skip_nonfinite_grads test_only
     tqdm_colored_bar
+    """.split()
+)
+RUN_OPTIONS = SWITCHES | set(
+    """
+    ckpt_interval_minutes ckpt_interval_steps compile_mode
+    compile_module_keys data_parallel_count debug_batches debug_epochs
+    device distributed_backend eval_precision grad_accumulation_factor
+    jit_module_keys log_config max_grad_norm nonfinite_patience
+    optimizer_step_limit overridden_args param_file precision profile_steps
+    profile_warmup tqdm_barcolor
     """.split()
 )
 
@@ -149,7 +154,7 @@ def check_keys(arguments: list[str]) -> None:
             raise BadInput(
                 f"unknown key {name}: {hint}{path} has {', '.join(keys)}"
             )
-        if names.count(name) > 1:
+        if names.count(name) > 1 and name[2:] not in SWITCHES:
             raise BadInput(f"{name} is given twice: give it once")
 
 

@@ -4,13 +4,19 @@ import pytest
 from speechbrain.utils.run_opts import RunOptions
 
 from modules.errors import BadInput
-from modules.training.command_line import RUN_OPTIONS, check_command_line
+from modules.training.command_line import (
+    RUN_OPTIONS,
+    SWITCHES,
+    check_command_line,
+)
 
 FILE = "hparams/recommended.yaml"
 
 
 def test_run_options_are_those_of_speechbrain():
-    assert RUN_OPTIONS == set(RunOptions().as_dict())
+    options = RunOptions().as_dict()
+    assert RUN_OPTIONS == set(options)
+    assert SWITCHES == {k for k, v in options.items() if isinstance(v, bool)}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +37,6 @@ def test_refused(arguments, words):
 
 def test_accepted(tmp_path):
     check_command_line(
-        [FILE, f"--data_folder={tmp_path}", "--device", "cpu", "--debug"]
+        [FILE, f"--data_folder={tmp_path}", "--debug", "--debug"]
     )
     check_command_line([FILE])
