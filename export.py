@@ -2,7 +2,8 @@
 """Turn a trained fold into a folder that SpeechBrain loads as a model.
 
     python export.py results/.../fold_1 exported/NAME [--include_encoder]
-                     [--folds 1 2 3 4 5] [--push USER/NAME] [--dry_run]
+                     [--folds 1 2 3 4 5] [--onnx [--int8]]
+                     [--push USER/NAME] [--dry_run]
 
 The folder works with `EncoderClassifier.from_hparams` where this repository
 is importable, with `foreign_class` anywhere, and with `predict.py`.
@@ -16,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from modules.errors import BadInput, one_sentence, using
 from modules.files import check_vacant, write_whole
+from modules.inference.emotion_model import LONGEST_SECONDS
 from modules.inference.packaging import build, describe_files, write_files
 from modules.training.run import find_runs
 
@@ -44,6 +46,28 @@ def push(folder, repository):
         ) from problem
 
 
+def _check_onnx(options):
+    """Refuse options that need what is not there, before any work."""
+    if options.int8 and not options.onnx:
+        raise BadInput("--int8 needs --onnx: give both")
+    if options.onnx:
+        from modules.inference.onnx_export import check_installed
+
+        check_installed()
+
+
+def _write(folder, files, options):
+    """Write a model's folder, and what ONNX needs into it."""
+    write_files(folder, files)
+    if options.onnx:
+        # Imported here: packages that most models do without.
+        from modules.inference.loading import load_model
+        from modules.inference.onnx_export import write_onnx
+
+        model, labels = load_model(folder)
+        write_onnx(folder, model, labels, LONGEST_SECONDS, options.int8)
+
+
 def main(arguments=None):
     """Export from the command line."""
     parser = argparse.ArgumentParser(
@@ -62,6 +86,17 @@ def main(arguments=None):
         nargs="+",
         metavar="N",
         help="export these folds as one ensemble (mean of probabilities)",
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="add model.onnx, encoder and head in one graph, and "
+        "emotion_onnx.py, which needs no PyTorch",
+    )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="with --onnx: weights of the graph in eight bits",
     )
     parser.add_argument(
         "--license",
@@ -83,6 +118,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with one_sentence(resumes=False):
         check_vacant(options.folder)
+        _check_onnx(options)
         runs = find_runs(options.run, options.folds)
         files = build(
             runs,
@@ -102,7 +138,7 @@ def main(arguments=None):
                 print(f"would go to https://huggingface.co/{options.push}")
             return
         with using(options.folder):
-            write_whole(options.folder, lambda new: write_files(new, files))
+            write_whole(options.folder, lambda new: _write(new, files, options))
         print(f"model: {options.folder}")
         if options.push:
             print(f"pushed: {push(options.folder, options.push)}")

@@ -3,6 +3,7 @@
 
     python predict.py MODEL FILE|FOLDER... [--output x.csv|x.jsonl]
                       [--segments 4 --hop 1] [--channel each] [--plot FOLDER]
+                      [--engine onnx]
 
 MODEL is a folder that export.py wrote, or the name of one on the HuggingFace
 Hub. Nothing in it is executed: the plain values of its hyperparams.yaml are
@@ -34,7 +35,7 @@ def plot(path, model, rows, labels, device, channel):
     ---------
     path : pathlib.Path
         Of the plot.
-    model : modules.inference.speechbrain_interface.EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         Gives the attention.
     rows : list of modules.inference.predictor.Row
         Of one recording.
@@ -48,7 +49,7 @@ def plot(path, model, rows, labels, device, channel):
     import torch
 
     from modules.audio import SAMPLE_RATE, read_length, read_speech
-    from modules.inference.speechbrain_interface import LONGEST_SECONDS
+    from modules.inference.emotion_model import LONGEST_SECONDS
     from modules.plots import draw_recording, save_figure
 
     file = rows[0].file
@@ -208,6 +209,13 @@ def parse(arguments):
         "(default: one per core on a CPU, else 1)",
     )
     parser.add_argument(
+        "--engine",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="onnx: model.onnx of a folder that export.py --onnx wrote, on "
+        "the CPU (default: torch)",
+    )
+    parser.add_argument(
         "--device",
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )
@@ -241,13 +249,22 @@ def answer(options, warned):
     from modules.inference.recordings import check_segments, find_files
 
     check_segments(options.segments, options.hop)
-    from modules.inference.loading import load_model
     from modules.inference.predictor import choose_device, predict
 
-    device = choose_device(options.device)
+    is_onnx = options.engine == "onnx"
+    device = choose_device(options.device or ("cpu" if is_onnx else None))
     keep_freed_memory()
     files, problems = find_files(options.paths)
-    model, labels = load_model(options.model, device)
+    if is_onnx:
+        from modules.inference.onnx_engine import load_onnx
+
+        # Several recordings are computed side by side, a core each.
+        threads = 1 if len(files) > 1 else None
+        model, labels = load_onnx(options.model, device, threads)
+    else:
+        from modules.inference.loading import load_model
+
+        model, labels = load_model(options.model, device)
     rows, unread = predict(
         model,
         files,

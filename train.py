@@ -13,11 +13,18 @@ the same command continues where it stopped.
 import sys
 import time
 
+from modules.errors import one_sentence, using
+from modules.training.command_line import check_command_line
+
+if __name__ == "__main__":
+    # A misspelt key is refused before the imports below, which take seconds.
+    with one_sentence():
+        check_command_line(sys.argv[1:])
+
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_init_group, if_main_process
 
-from modules.errors import one_sentence, using
 from modules.training import fold
 from modules.training.configuration import load_configuration
 from modules.training.metrics import format_results

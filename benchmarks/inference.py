@@ -38,6 +38,7 @@ from modules.errors import one_sentence
 from modules.inference.allocator import keep_freed_memory
 from modules.inference.loading import load_model
 from modules.inference.predictor import predict
+from modules.models.whisper_window import log_mel
 
 PARTS = ("start", "overhead", "folder", "memory")
 
@@ -89,8 +90,8 @@ def load_classifier(source):
 def run_bare(encoder, wave):
     """Run the HuggingFace model of a `FrozenEncoder` on one [1, samples]."""
     if encoder.is_whisper:
-        mel = encoder.wrapper._get_mel(wave)
-        return encoder.wrapper.forward_encoder(mel)
+        mel = log_mel(encoder.wrapper, wave[0], 30 * SAMPLE_RATE)
+        return encoder.wrapper.model.encoder(mel, output_hidden_states=True)
     return encoder.wrapper.model(wave, output_hidden_states=True)
 
 

@@ -21,11 +21,8 @@ from modules.experiments.experiment_file import (
     read_experiment_file,
 )
 from modules.experiments.plan import Plan, System, as_options
-from modules.training.configuration import (
-    load_configuration,
-    plain_values,
-    top_level_keys,
-)
+from modules.training.command_line import top_level_keys
+from modules.training.configuration import load_configuration, plain_values
 
 # The experiment itself sets these keys of every run.
 OWN_KEYS = {

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
-from modules.inference.speechbrain_interface import (
+from modules.inference.emotion_model import (
     ENCODER_FOLDER,
     LABELS,
     WEIGHTS,
@@ -56,8 +56,11 @@ class _PlainLoader(yaml.SafeLoader):
 _PlainLoader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
-def locate_model(source):
-    """Return the local folder of a model, downloading it if need be."""
+def locate_model(source, *more):
+    """Return the local folder of a model, downloading it if need be.
+
+    ``more`` are patterns of names that are needed beside the usual files.
+    """
     folder = find_folder(source)
     if folder is not None:
         return folder
@@ -76,6 +79,7 @@ def locate_model(source):
                     LABELS,
                     f"{ENCODER_FOLDER}/*.json",
                     f"{ENCODER_FOLDER}/*.safetensors",
+                    *more,
                 ],
             )
         )

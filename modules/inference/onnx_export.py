@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput
 from modules.inference import emotion_onnx
-from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx
+from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx, Problem
 from modules.models.whisper_window import FRAME, encode_window
 
 # onnxruntime has it since version 1.14.
@@ -35,6 +35,8 @@ WEIGHTS_BESIDE = "model.onnx.data"
 
 # Largest difference of a probability from the model that was exported.
 _TOLERANCE = 1e-4
+# Not "embedding" alone: values within a graph may have that name.
+_OUTPUTS = ["emotion_probabilities", "utterance_embedding"]
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -53,7 +55,7 @@ class _Graph(nn.Module):
     def _classify(self, hidden_states):
         """Return probabilities [classes] and embedding [values]."""
         embedding = self.model.pool(hidden_states, torch.ones(1))
-        probabilities = self.model.classify(embedding).exp()
+        probabilities = self.model.combine(embedding).exp()
         return probabilities.squeeze(0), embedding.squeeze(0)
 
 
@@ -82,7 +84,7 @@ class WhisperGraph(_Graph):
     def __init__(self, model):
         super().__init__(model)
         wrapper = model.encoder.wrapper
-        length = wrapper._n_fft
+        length = wrapper.n_fft
         window = torch.hann_window(length, dtype=torch.float64)
         angles = (
             -2
@@ -95,7 +97,7 @@ class WhisperGraph(_Graph):
         )
         basis = torch.cat([angles.cos(), angles.sin()]) * window
         self.register_buffer("basis", basis[:, None].float())
-        self.hop = wrapper._hop_length
+        self.hop = wrapper.hop_length
 
     def forward(self, windows, kept):
         """Classify; see `modules.inference.emotion_onnx.whisper_inputs`."""
@@ -218,6 +220,7 @@ def _example(model, whisper):
 def _write_graph(path, model, whisper):
     """Trace a model and write the graph."""
     import onnx
+    import onnxscript.optimizer
 
     graph, inputs, sizes = _example(model, whisper)
     names = ["waveform"] if whisper is None else ["windows", "kept"]
@@ -232,10 +235,13 @@ def _write_graph(path, model, whisper):
                 optimize=False,
                 opset_version=OPERATOR_SET,
                 input_names=names,
-                output_names=["probabilities", "embedding"],
+                output_names=_OUTPUTS,
                 dynamic_shapes=sizes,
                 verbose=False,
             )
+            # Transposed weights become weights.
+            onnxscript.optimizer.fold_constants(program.model)
+            onnxscript.optimizer.remove_unused_nodes(program.model)
         proto = program.model_proto
     except Exception as problem:  # any part may fail in its own way
         raise BadInput(
@@ -271,7 +277,7 @@ def _reason(problem):
 def _quiet():
     """Hide what the exporter reports of its own progress."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         with (
             warnings.catch_warnings(),
@@ -286,7 +292,13 @@ def _quiet():
 @torch.inference_mode()
 def _compare(folder, model):
     """Refuse a graph whose answers are not the model's."""
-    engine = EmotionOnnx(folder)
+    try:
+        engine = EmotionOnnx(folder)
+    except Problem as problem:
+        raise BadInput(
+            f"the graph in ONNX ({_parts(model)}) cannot be computed "
+            f"({_reason(problem)}): export it without --onnx"
+        ) from problem
     rng = np.random.default_rng(1)
     for samples in (SHORTEST, 23_456, 3 * SAMPLE_RATE):
         waveform = 0.1 * rng.standard_normal(samples).astype("float32")

@@ -10,13 +10,9 @@ import yaml
 from safetensors.torch import save, save_file
 
 from modules.errors import BadInput
+from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.inference.speechbrain_interface import (
-    ENCODER_FOLDER,
-    LABELS,
-    WEIGHTS,
-)
 from modules.models.graph import classes, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 

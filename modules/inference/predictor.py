@@ -3,13 +3,14 @@
 import concurrent.futures
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from modules.errors import BadInput
+from modules.inference.emotion_model import LONGEST_SECONDS
 from modules.inference.recordings import (
     Piece,
     Problem,
@@ -17,10 +18,7 @@ from modules.inference.recordings import (
     cut_files,
     make_batches,
 )
-from modules.inference.speechbrain_interface import LONGEST_SECONDS
 
-# Whisper's encoder makes 30 seconds of every utterance.
-WHISPER_SECONDS = 30
 # Threads of their own beyond this only wait for each other.
 MOST_JOBS = 64
 
@@ -112,7 +110,7 @@ def predict(
 
     Arguments
     ---------
-    model : modules.inference.speechbrain_interface.EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         From `modules.inference.loading.load_model`.
     files : iterable of str
         Recordings, in any format.
@@ -147,9 +145,9 @@ def predict(
     on_cpu = torch.device(device).type == "cpu"
     jobs = jobs or (torch.get_num_threads() if on_cpu else 1)
     batch_size = batch_size or (1 if on_cpu else 16)
-    least = WHISPER_SECONDS if model.encoder.is_whisper else 0
+    cost = model.encoder.computed_seconds
     pieces, problems = cut_files(files, segment, hop or segment, channel)
-    batches = make_batches(pieces, batch_size, least)
+    batches = make_batches(pieces, batch_size, cost)
     bar = tqdm(
         total=sum(piece.seconds for piece in pieces),
         bar_format="{l_bar}{bar}| {n:.0f} of {total:.0f} s of audio, "
@@ -158,7 +156,7 @@ def predict(
     )
     failed = {}
     with bar:
-        answers = classify_batches(model, batches, jobs, least, device)
+        answers = classify_batches(model, batches, jobs, cost, device)
         for batch, scores in zip(batches, answers):
             for piece, answer in zip(batch, scores):
                 if isinstance(answer, BadInput):
@@ -208,7 +206,7 @@ def classify_batches(
     model: torch.nn.Module,
     batches: list[list[Piece]],
     jobs: int,
-    least: float,
+    cost: Callable[[float], float],
     device: str,
 ) -> Iterator[list[torch.Tensor | BadInput]]:
     """Classify batches side by side, the next ones while the first are used.
@@ -218,13 +216,13 @@ def classify_batches(
 
     Arguments
     ---------
-    model : modules.inference.speechbrain_interface.EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         All threads use the same weights.
     batches : list of list of Piece
         From `make_batches`.
     jobs : int
         At most so many at a time.
-    least : float
+    cost : callable
         See `make_batches`.
     device : str
         Where the model is.
@@ -237,7 +235,7 @@ def classify_batches(
     jobs = min(jobs, MOST_JOBS)
 
     def side_by_side(batch):
-        seconds = max(batch[0].seconds, least) * len(batch)
+        seconds = cost(batch[0].seconds) * len(batch)
         return max(1, min(jobs, int(LONGEST_SECONDS // seconds)))
 
     for count, group in itertools.groupby(batches, side_by_side):

@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import soundfile
@@ -12,10 +12,7 @@ import torch
 
 from modules.audio import CHANNELS, Header, read_header, read_speech
 from modules.errors import BadInput
-from modules.inference.speechbrain_interface import (
-    LONGEST_SECONDS,
-    split_evenly,
-)
+from modules.inference.emotion_model import LONGEST_SECONDS, split_evenly
 
 # Endings of recordings in a folder: libsndfile's formats, and those that
 # phones, browsers, calls and cameras write. A file with another ending is
@@ -313,22 +310,22 @@ def _channels(channel, header: Header):
 def make_batches(
     pieces: Iterable[Piece],
     batch_size: int,
-    least: float = 0.0,
+    cost: Callable[[float], float] = float,
     longest: float = LONGEST_SECONDS,
 ) -> list[list[Piece]]:
     """Put pieces of nearly equal length together, the longest first.
 
     A batch has at most ``batch_size`` pieces and, padding included, at most
     ``longest`` seconds, so that memory is bounded and, should it not do,
-    fails at once. ``least`` is what the encoder makes of a shorter piece.
+    fails at once. ``cost`` returns the seconds that the encoder computes for
+    a piece of some seconds.
     """
     batches = []
     for piece in sorted(pieces, key=lambda piece: -piece.seconds):
         if (
             batches
             and len(batches[-1]) < batch_size
-            and max(batches[-1][0].seconds, least) * (len(batches[-1]) + 1)
-            <= longest
+            and cost(batches[-1][0].seconds) * (len(batches[-1]) + 1) <= longest
         ):
             batches[-1].append(piece)
         else:

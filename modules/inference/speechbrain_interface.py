@@ -9,13 +9,9 @@ model works without this repository.
 import contextlib
 import functools
 import os
-import pathlib
 import re
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.inference.interfaces import foreign_class
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy, fetch
@@ -24,174 +20,9 @@ from torch import nn
 
 from modules.audio import read_length, read_speech
 from modules.errors import BadInput
-from modules.models.graph import build
-from modules.models.upstream import open_upstream
-
-WEIGHTS = "head.safetensors"
-LABELS = "label_encoder.txt"
-ENCODER_FOLDER = "encoder"
+from modules.inference.emotion_model import LABELS, split_evenly
 
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*/[^/]+", re.ASCII)
-
-# Longer recordings are cut into windows of equal length, because the memory
-# of an encoder grows with the square of the length. No utterance of the
-# corpora named here is longer.
-LONGEST_SECONDS = 60
-
-
-class EmotionModel(nn.Module):
-    """A frozen encoder and the heads of one or several folds.
-
-    It stays in evaluation mode whatever is called on it or on its parents:
-    neither dropout nor batch statistics change an answer. `load` adds the
-    encoder, since the model's folder is not known before.
-
-    Arguments
-    ---------
-    encoder_hub : str
-        See `modules.models.upstream.open_upstream`.
-    encoder_revision : str
-        Branch, tag or commit on the Hub.
-    encoder_files : list of str
-        Files of an encoder in the model's folder, which then takes the place
-        of ``encoder_hub``.
-    whisper_window : int or str
-        See `modules.models.whisper_window`.
-    members : int
-        Number of heads; their probabilities are averaged.
-    head : dict
-        The graph of a head, see `modules.models.graph.build`.
-    sizes : dict
-        ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
-    """
-
-    def __init__(
-        self,
-        encoder_hub,
-        encoder_revision,
-        encoder_files,
-        whisper_window,
-        members,
-        head,
-        sizes,
-    ):
-        super().__init__()
-        self.encoder_hub = encoder_hub
-        self.encoder_revision = encoder_revision
-        self.encoder_files = list(encoder_files)
-        self.whisper_window = whisper_window
-        self.sizes = dict(sizes)
-        self.encoder = None
-        make_head = build(head)
-        self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
-        self.eval()
-
-    def train(self, mode=True):
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    def load(self, find):
-        """Load weights and encoder.
-
-        Arguments
-        ---------
-        find : callable
-            Returns the local path of a file in the model's folder, given its
-            name.
-        """
-        weights = find(WEIGHTS)
-        try:
-            tensors = load_file(weights)
-            self.heads.load_state_dict(tensors)
-        except (OSError, RuntimeError, SafetensorError) as problem:
-            raise BadInput(
-                f"{weights} does not contain the heads that hyperparams.yaml "
-                "describes: export the model again"
-            ) from problem
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise BadInput(
-                f"{weights} contains values that are not finite: export the "
-                "model again"
-            )
-        paths = [
-            find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
-        ]
-        upstream = open_upstream(
-            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
-            None if paths else self.encoder_revision,
-            self.whisper_window,
-        )
-        for key in ("num_hidden_states", "hidden_size"):
-            found = np.ravel(getattr(upstream, key)).tolist()
-            needed = np.ravel(self.sizes[key]).tolist()
-            if found != needed:
-                raise BadInput(
-                    f"the encoder {self.encoder_hub} has {key} {found} and the "
-                    f"head needs {needed}: export the model again"
-                )
-        self.encoder = upstream.make()
-        self.requires_grad_(False)
-        self.eval()
-
-    def embed(self, wavs, lengths=None):
-        """Return the embeddings of all heads, concatenated.
-
-        Arguments
-        ---------
-        wavs : torch.Tensor
-            Mono waveforms at 16 kHz, padded; [batch, samples].
-        lengths : torch.Tensor
-            Relative lengths, [batch].
-
-        Returns
-        -------
-        embeddings : torch.Tensor
-            [batch, members * values].
-        """
-        states, frames = self.encoder(wavs, lengths)
-        lengths = frames / frames.max()
-        return torch.cat(
-            [head.embedding(states, lengths) for head in self.heads], dim=1
-        )
-
-    def classify(self, embeddings):
-        """Return the log of the mean probabilities, [batch, classes].
-
-        Raises
-        ------
-        BadInput
-            If they are not finite.
-        """
-        parts = embeddings.chunk(len(self.heads), dim=1)
-        members = [head.classify(part) for head, part in zip(self.heads, parts)]
-        scores = members[0]
-        if len(members) > 1:
-            total = torch.logsumexp(torch.stack(members), dim=0)
-            scores = torch.log_softmax(total, dim=1)
-        if not scores.isfinite().all():
-            raise BadInput(
-                "the model's probabilities for a recording are not finite: "
-                "give a recording of ordinary loudness, or another model"
-            )
-        return scores
-
-    def forward(self, wavs, lengths=None):
-        """Return log-probabilities [batch, classes]; see `embed`."""
-        return self.classify(self.embed(wavs, lengths))
-
-    def attention(self, wav):
-        """Return the mean attention per frame of a waveform [samples].
-
-        None if the pooling has no attention.
-        """
-        states, _ = self.encoder(wav[None])
-        one = torch.ones(1, device=wav.device)
-        weights = [
-            head.embedding.attention_weights(states, one) for head in self.heads
-        ]
-        if weights[0] is None:
-            return None
-        return torch.stack(weights).mean(dim=0)[0]
 
 
 class ComputeFeatures(nn.Module):
@@ -215,7 +46,7 @@ class EmbeddingModel(nn.Module):
 
     Arguments
     ---------
-    model : EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         Shared with `Classifier`.
     """
 
@@ -233,7 +64,7 @@ class Classifier(nn.Module):
 
     Arguments
     ---------
-    model : EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         Shared with `EmbeddingModel`.
     """
 
@@ -254,7 +85,7 @@ class ModelFolder(Pretrainer):
 
     Arguments
     ---------
-    model : EmotionModel
+    model : modules.inference.emotion_model.EmotionModel
         Gets its weights and its encoder.
     label_encoder : speechbrain.dataio.encoder.CategoricalEncoder
         Gets its labels.
@@ -292,28 +123,6 @@ class ModelFolder(Pretrainer):
         self.loadables["label"].load(self._find(LABELS))
         self.loadables["label"].expect_len(len(self.loadables["label"]))
         self.loadables["model"].load(self._find)
-
-
-def split_evenly(samples, rate, longest=LONGEST_SECONDS):
-    """Cut a long recording into windows of nearly equal length.
-
-    Arguments
-    ---------
-    samples : int
-        Length of the recording.
-    rate : int
-        Samples per second.
-    longest : float
-        Longest window in seconds.
-
-    Returns
-    -------
-    windows : list of tuple
-        (start, stop) in samples.
-    """
-    count = max(1, -int(-samples // (longest * rate)))
-    edges = [samples * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:]))
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """Frozen self-supervised encoders (and Whisper's, which is supervised).
 
-SpeechBrain's HuggingFace wrappers load the weights. What is added here makes
-an utterance's hidden states depend on nothing but the utterance: the encoder
+transformers loads the weights. What is added here makes an utterance's hidden states depend on nothing but the utterance: the encoder
 stays in evaluation mode, and neither padding nor batch mates reach a result.
 """
 
+import copy
 import warnings
 
 import torch
@@ -131,7 +131,7 @@ class FrozenEncoder(nn.Module):
             self.whisper_window = check_window(
                 whisper_window, config.max_source_positions
             )
-        wrapper = load_wrapper(self.folder, config.model_type)
+        wrapper = load_wrapper(self.folder, copy.deepcopy(config))
         # Weights may be stored in half precision.
         self.wrapper = wrapper.float()
         self._freeze()

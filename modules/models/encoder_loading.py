@@ -1,22 +1,17 @@
 """Loading an encoder's weights: all of them, finite, and no code.
 
-SpeechBrain's HuggingFace wrappers load the weights. This file sets
-that nothing of the folder is run, and that what is missing is not replaced by
-random values.
+transformers loads the weights. This file sets that nothing of the folder is
+run, and that what is missing is not replaced by random values. transformers is
+imported when it is needed: it takes two seconds.
 """
 
 import contextlib
-import logging
 import pathlib
 
 import torch
-from speechbrain.integrations.huggingface.hubert import HuBERT
-from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
-from speechbrain.integrations.huggingface.wavlm import WavLM
-from speechbrain.integrations.huggingface.whisper import Whisper
-from transformers import AutoConfig, AutoModel
-from transformers.utils import logging as transformers_logging
+from torch import nn
 
+from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
 from modules.files import read_weights_index
 from modules.models.encoder_config import MODEL_TYPES, check_sizes, read_values
@@ -40,6 +35,8 @@ def read_config(folder):
             f"loads (model_type {family!r:.60}): give one of "
             f"{', '.join(MODEL_TYPES)}"
         )
+    from transformers import AutoConfig
+
     try:
         with _quiet_loading():
             config = AutoConfig.from_pretrained(
@@ -75,6 +72,8 @@ def _check_weights(folder, config):
 
     What transformers does not find it would allocate and fill at random.
     """
+    from transformers import AutoModel
+
     with torch.device("meta"):
         model = AutoModel.from_config(config, trust_remote_code=False)
     needed = sum(parameter.numel() for parameter in model.parameters())
@@ -86,42 +85,37 @@ def _check_weights(folder, config):
         )
 
 
-class _Checked:
-    """Loading without a folder's code, and without weights of chance."""
+def _load_model(folder, config):
+    """Return a transformers model with its weights; refuse missing ones."""
+    from transformers import AutoModel
 
-    def _from_pretrained(self, source, save_path, cache_dir, device=None):
-        """Load the weights; refuse those that are missing."""
-        if self.config.model_type == "whisper" and _lacks_decoder(source):
-            # As small as can be: nothing of it is used.
-            self.config.decoder_layers = self.config.max_target_positions = 1
-            self.config.vocab_size, self.config.pad_token_id = 1, 0
-        _check_weights(source, self.config)
-        self.model, loaded = self.auto_class.from_pretrained(
-            source,
-            config=self.config,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
+    if config.model_type == "whisper" and _lacks_decoder(folder):
+        # As small as can be: nothing of it is used.
+        config.decoder_layers = config.max_target_positions = 1
+        config.vocab_size, config.pad_token_id = 1, 0
+    _check_weights(folder, config)
+    model, loaded = AutoModel.from_pretrained(
+        folder,
+        config=config,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    missing = sorted(
+        name for name in loaded["missing_keys"] if not _may_miss(name)
+    )
+    if missing:
+        raise BadInput(
+            f"the weights in {folder} lack {len(missing)} of the encoder's "
+            f"tensors ({missing[0]} ...): download the encoder again"
         )
-        missing = sorted(
-            name for name in loaded["missing_keys"] if not _may_miss(name)
-        )
-        if missing:
+    for name, tensor in model.state_dict().items():
+        if not _may_miss(name) and not _is_finite(tensor):
             raise BadInput(
-                f"the weights in {source} lack {len(missing)} of the encoder's "
-                f"tensors ({missing[0]} ...): download the encoder again"
+                f"the weights in {folder} contain values that are not finite "
+                f"({name}): download the encoder again"
             )
-        for name, tensor in self.model.state_dict().items():
-            if not _may_miss(name) and not _is_finite(tensor):
-                raise BadInput(
-                    f"the weights in {source} contain values that are not "
-                    f"finite ({name}): download the encoder again"
-                )
-
-    def load_feature_extractor(self, source, cache_dir, **options):
-        """Load the input normalisation."""
-        options |= {"trust_remote_code": False, "local_files_only": True}
-        super().load_feature_extractor(source, cache_dir, **options)
+    return model
 
 
 def _may_miss(name):
@@ -139,63 +133,92 @@ def _is_finite(tensor):
 @contextlib.contextmanager
 def _quiet_loading():
     """Hide a progress bar of one second and reports of what is checked."""
+    from transformers.utils import logging as transformers_logging
+
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    loggers = [
-        logging.getLogger(f"speechbrain.integrations.huggingface.{name}")
-        for name in ("huggingface", "whisper")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         transformers_logging.enable_progress_bar()
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
 
 
-class _CheckedWhisper(_Checked, Whisper):
-    """SpeechBrain's wrapper of Whisper."""
+class WaveformModel(nn.Module):
+    """WavLM, HuBERT, wav2vec 2.0 or their like, and their input's scale.
+
+    Arguments
+    ---------
+    model : transformers.PreTrainedModel
+    settings : dict
+        The contents of preprocessor_config.json.
+    """
+
+    def __init__(self, model, settings):
+        super().__init__()
+        self.model = model
+        self.normalize_wav = bool(settings.get("do_normalize", True))
 
 
-class _CheckedWavLM(_Checked, WavLM):
-    """SpeechBrain's wrapper of WavLM."""
+class WhisperModel(nn.Module):
+    """Whisper's encoder and what its log-mel spectrogram needs.
+
+    Arguments
+    ---------
+    model : transformers.WhisperModel
+        Loses its decoder.
+    settings : dict
+        The contents of preprocessor_config.json.
+    """
+
+    def __init__(self, model, settings):
+        super().__init__()
+        from transformers.audio_utils import mel_filter_bank
+
+        self.model = model
+        self.model.decoder = None
+        self.n_fft = settings.get("n_fft", 400)
+        self.hop_length = settings.get("hop_length", 160)
+        self.n_samples = settings.get("chunk_length", 30) * SAMPLE_RATE
+        filters = mel_filter_bank(
+            num_frequency_bins=1 + self.n_fft // 2,
+            num_mel_filters=settings.get("feature_size", 80),
+            min_frequency=0.0,
+            max_frequency=8000.0,
+            sampling_rate=SAMPLE_RATE,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        # [bands, frequencies]; SpeechBrain's name, which checkpoints have.
+        self.register_buffer("_mel_filters", torch.as_tensor(filters.T).float())
 
 
-class _CheckedHuBERT(_Checked, HuBERT):
-    """SpeechBrain's wrapper of HuBERT."""
+def load_wrapper(folder, config):
+    """Return an encoder with its weights, in evaluation mode.
 
+    Arguments
+    ---------
+    folder : pathlib.Path
+        See `modules.models.encoder_files.locate_encoder`.
+    config : transformers.PretrainedConfig
+        From `read_config`.
 
-class _CheckedWav2Vec2(_Checked, Wav2Vec2):
-    """SpeechBrain's wrapper of wav2vec 2.0 and its like."""
-
-
-_WRAPPERS = {
-    "whisper": _CheckedWhisper,
-    "wavlm": _CheckedWavLM,
-    "hubert": _CheckedHuBERT,
-}
-
-
-def load_wrapper(folder, family):
-    """Return SpeechBrain's wrapper of an encoder with its weights.
+    Returns
+    -------
+    wrapper : WaveformModel or WhisperModel
 
     Raises
     ------
     BadInput
         If weights are missing, damaged or of other shapes.
     """
-    options = {"freeze": True, "output_all_hiddens": True}
-    if family == "whisper":
-        options["encoder_only"] = True
-    wrapper = _WRAPPERS.get(family, _CheckedWav2Vec2)
+    settings = read_values(pathlib.Path(folder) / "preprocessor_config.json")
+    is_whisper = config.model_type == "whisper"
+    kind = WhisperModel if is_whisper else WaveformModel
     try:
         with _quiet_loading():
-            return wrapper(str(folder), str(folder), **options)
+            return kind(_load_model(str(folder), config), settings)
     except BadInput:
         raise
     except Exception as problem:  # of any class, for files of any content

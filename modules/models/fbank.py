@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import torch
-from speechbrain.lobes.features import Fbank
 from torch import nn
 
 from modules.audio import SAMPLE_RATE
@@ -41,12 +40,19 @@ class FbankEncoder(nn.Module):
 
     def __init__(self):
         super().__init__()
+        # SpeechBrain is imported where it is used: it takes a second.
+        from speechbrain.lobes.features import Fbank
+
         self.fbank = Fbank(sample_rate=SAMPLE_RATE, **FBANK_SETTINGS)
         self.requires_grad_(False)
 
     def count_frames(self, samples):
         """Return the frames of an utterance, at 100 per second."""
         return samples // _FBANK_HOP + 1
+
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that an utterance costs."""
+        return seconds
 
     @torch.no_grad()
     def forward(self, wavs, lengths=None):

@@ -150,6 +150,13 @@ class PairedEncoder(nn.Module):
         self.first, self.second = first, second
         self.is_whisper = first.is_whisper or second.is_whisper
 
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that the costlier of both computes."""
+        return max(
+            self.first.computed_seconds(seconds),
+            self.second.computed_seconds(seconds),
+        )
+
     def forward(self, wavs, lengths=None):
         """Encode; see `modules.models.encoder.FrozenEncoder.forward`.
 

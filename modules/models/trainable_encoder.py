@@ -132,7 +132,7 @@ class TrainableEncoder(FrozenEncoder):
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(
             encoder.embed_positions.weight[:positions].detach().clone()
         )
-        self.wrapper._n_samples = seconds * SAMPLE_RATE
+        self.wrapper.n_samples = seconds * SAMPLE_RATE
 
     def _freeze(self):
         """Freeze nothing here; the constructor freezes the convolutions."""
@@ -232,7 +232,7 @@ class TrainableEncoder(FrozenEncoder):
         name = "preprocessor_config.json"
         preprocessor = json.loads((self.folder / name).read_text())
         if self.is_whisper:
-            samples = self.wrapper._n_samples
+            samples = self.wrapper.n_samples
             preprocessor |= {
                 "chunk_length": samples // SAMPLE_RATE,
                 "n_samples": samples,

@@ -75,8 +75,8 @@ def split_into_windows(
     -------
     parts : list of tuple
         Samples of the part and of its window. "fit" divides utterances that
-        are longer than the longest window into parts of equal length; other
-        windows into full windows and a rest.
+        are longer than the longest window into parts of equal length and
+        equal windows; other windows into full windows and a rest.
 
     Example
     -------
@@ -94,8 +94,11 @@ def split_into_windows(
     count = -(-samples // longest)
     # Whole frames, so that the frames of the parts add up.
     size = -(-samples // (count * FRAME)) * FRAME
-    parts = [min(size, samples - start) for start in range(0, samples, size)]
-    return [(part, min(-(-part // _STEP) * _STEP, longest)) for part in parts]
+    fitting = min(-(-size // _STEP) * _STEP, longest)
+    return [
+        (min(size, samples - start), fitting)
+        for start in range(0, samples, size)
+    ]
 
 
 def encode_window(encoder: nn.Module, mels: torch.Tensor) -> torch.Tensor:
@@ -135,14 +138,22 @@ def log_mel(wrapper, waveform: torch.Tensor, size: int) -> torch.Tensor:
 
     Arguments
     ---------
-    wrapper : speechbrain.integrations.huggingface.whisper.Whisper
+    wrapper : modules.models.encoder_loading.WhisperModel
     waveform : torch.Tensor
         At most ``size`` samples.
     size : int
         Samples of the window.
     """
-    padded = min(size + wrapper._n_fft, 30 * SAMPLE_RATE)
-    audio = wrapper.pad_or_trim(waveform[None], length=padded)
-    return wrapper.log_mel_spectrogram(audio)[
-        ..., : size // wrapper._hop_length
-    ]
+    padded = min(size + wrapper.n_fft, 30 * SAMPLE_RATE)
+    audio = F.pad(waveform, (0, padded - len(waveform)))
+    spectrum = torch.stft(
+        audio[None],
+        wrapper.n_fft,
+        wrapper.hop_length,
+        window=torch.hann_window(wrapper.n_fft, device=audio.device),
+        return_complex=True,
+    )
+    power = spectrum[..., :-1].abs() ** 2
+    mels = (wrapper._mel_filters @ power).clamp(min=1e-10).log10()
+    mels = torch.maximum(mels, mels.max() - 8.0)
+    return ((mels + 4.0) / 4.0)[..., : size // wrapper.hop_length]

@@ -5,7 +5,6 @@ checked before anything that the file names is executed.
 """
 
 import contextlib
-import difflib
 import io
 import math
 import pathlib
@@ -21,84 +20,18 @@ from speechbrain.utils.run_opts import RunOptions
 
 from modules.errors import BadInput
 from modules.models.graph import build
+from modules.training.command_line import (
+    OBJECT,
+    Loader,
+    TagLoader,
+    check_keys,
+    read_defaults,
+)
 from modules.training.settings import CHECKS, check_settings, device
 
 _PLACES = ("_folder", "_file")
 # Keys whose values are a word or a number, whatever the file has.
 _WORD_OR_NUMBER = ("whisper_window",)
-
-
-class _Tag(str):
-    """The value of a scalar with a HyperPyYAML tag, such as a reference."""
-
-
-# Stands for an object of the file, of which nothing is executed.
-_OBJECT = object()
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-5 as a number, as HyperPyYAML does and YAML 1.2."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-class _TagLoader(_Loader):
-    """Reads a HyperPyYAML file without executing what it names."""
-
-
-def _construct_tag(loader, suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        return _Tag(f"{suffix} {node.value}".strip())
-    return _OBJECT
-
-
-_TagLoader.add_multi_constructor("!", _construct_tag)
-
-
-def read_defaults(path: str | pathlib.Path) -> dict[str, Any]:
-    """Return the top-level keys of a hyperparameter file and their values.
-
-    Nothing is executed: the value of a key with a tag is a string that begins
-    with the tag's name, or an object that stands for a mapping or a list.
-
-    Raises
-    ------
-    BadInput
-        If the file cannot be read or is not a mapping in YAML.
-    """
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        defaults = yaml.load(text, Loader=_TagLoader)
-    except OSError as problem:
-        raise BadInput(
-            f"hyperparameter file {path} cannot be read "
-            f"({problem.strerror}): choose one of hparams/"
-        ) from problem
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(
-            f"hyperparameter file {path}{where} is not valid YAML: correct it "
-            "there"
-        ) from problem
-    if not isinstance(defaults, dict) or not all(
-        isinstance(key, str) for key in defaults
-    ):
-        raise BadInput(
-            f"{path} is not a hyperparameter file: it has no keys at its top "
-            "level; choose one of hparams/"
-        )
-    return defaults
-
-
-def top_level_keys(path: str | pathlib.Path) -> list[str]:
-    """Return the keys of a hyperparameter file that can be overridden."""
-    return [key for key in read_defaults(path) if not key.startswith("__")]
 
 
 def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
@@ -122,21 +55,17 @@ def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
         If the file cannot be read, or a key is unknown, missing, given twice
         or out of range.
     """
-    if not arguments or arguments[0].startswith("-"):
-        raise BadInput(
-            "the first argument must be a hyperparameter file, such as "
-            "hparams/corr_wavlm.yaml"
-        )
+    check_keys(arguments)
     path, *rest = arguments
     defaults = read_defaults(path)
     overrides, others = _split_options(rest, defaults, path)
-    run_opts = _read_run_options(path, others, defaults)
+    run_opts = _read_run_options(path, others)
     for key, value in defaults.items():
         if value == "PLACEHOLDER" and key not in overrides:
             raise BadInput(f"{path} needs --{key}")
     text = pathlib.Path(path).read_text(encoding="utf-8")
     resolved = resolve_references(text, overrides, overrides_must_match=True)
-    values = yaml.load(resolved, Loader=_TagLoader)
+    values = yaml.load(resolved, Loader=TagLoader)
     check_settings(values)
     used = _check_device(run_opts["device"] or infer_device())
     if values.get("encoder_precision") == "auto":
@@ -235,7 +164,7 @@ def _read_value(key, text, defaults, path):
     if not text.strip():
         raise BadInput(f"--{key} is empty: give a value or leave it out")
     default = defaults[key]
-    if default is _OBJECT or isinstance(default, dict | list):
+    if default is OBJECT or isinstance(default, dict | list):
         raise BadInput(f"--{key} is an object of {path}: change it in a copy")
     if key in _WORD_OR_NUMBER:
         return _read_optional(key, text)
@@ -281,7 +210,7 @@ def _read_optional(key, text):
 def _read_part(key, text):
     """Read ``{class: ..., argument: value}``."""
     try:
-        part = yaml.load(text, Loader=_Loader)
+        part = yaml.load(text, Loader=Loader)
     except yaml.YAMLError as problem:
         raise BadInput(
             f"--{key} is not a mapping in YAML: give a name, or "
@@ -295,21 +224,8 @@ def _read_part(key, text):
     return part
 
 
-def _read_run_options(path, others, defaults):
-    """Return SpeechBrain's run options; refuse what is not one of them."""
-    known = {f"--{k}": value for k, value in RunOptions().as_dict().items()}
-    names = [o.partition("=")[0] for o in others if o.startswith("--")]
-    for name in names:
-        switch = isinstance(known.get(name), bool)
-        if names.count(name) > 1 and not switch:
-            raise BadInput(f"{name} is given twice: give it once")
-        if name not in known:
-            keys = [key for key in defaults if not key.startswith("__")]
-            near = difflib.get_close_matches(name[2:], keys, n=1)
-            hint = f"did you mean --{near[0]}? " if near else ""
-            raise BadInput(
-                f"unknown key {name}: {hint}{path} has {', '.join(keys)}"
-            )
+def _read_run_options(path, others):
+    """Return SpeechBrain's run options."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):

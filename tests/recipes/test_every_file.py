@@ -28,7 +28,8 @@ from modules.inference.loading import load_model
 from modules.inference.packaging import build, write_files
 from modules.models.upstream import upstream_names
 from modules.training import fold
-from modules.training.configuration import load_configuration, read_defaults
+from modules.training.command_line import read_defaults
+from modules.training.configuration import load_configuration
 from modules.training.run import Run, find_run
 
 HPARAMS = sorted((ROOT / "hparams").glob("*.yaml"))

@@ -123,7 +123,7 @@ def test_probabilities_that_are_not_finite_are_no_answer(tmp_path):
     soundfile.write(path, spoken(), 16000)
 
     class Damaged(torch.nn.Module):
-        encoder = types.SimpleNamespace(is_whisper=False)
+        encoder = types.SimpleNamespace(computed_seconds=float)
 
         def forward(self, wavs, lengths):
             return torch.full((len(wavs), 3), float("nan"))
@@ -169,7 +169,7 @@ def test_side_by_side_but_never_more_than_a_minute(tmp_path):
     lock = threading.Lock()
 
     class Stub(torch.nn.Module):
-        encoder = types.SimpleNamespace(is_whisper=False)
+        encoder = types.SimpleNamespace(computed_seconds=float)
 
         def forward(self, wavs, lengths):
             with lock:
@@ -204,7 +204,7 @@ def test_an_hour_never_lies_in_memory(tmp_path):
     seen = []
 
     class Stub(torch.nn.Module):
-        encoder = types.SimpleNamespace(is_whisper=False)
+        encoder = types.SimpleNamespace(computed_seconds=float)
 
         def forward(self, wavs, lengths):
             seen.append(wavs.numel())

@@ -11,11 +11,11 @@ from hypothesis import given, settings, strategies as st
 import train
 from modules.errors import BadInput
 from modules.models.pooling import MeanPooling, MeanStdPooling
+from modules.training.command_line import top_level_keys
 from modules.training.configuration import (
     choose,
     load_configuration,
     plain_values,
-    top_level_keys,
 )
 from modules.training.settings import CHECKS, check_settings
 
