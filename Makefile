@@ -11,8 +11,9 @@ PACKAGES := modules data_prep demo recipes benchmarks tools tests
 demo: $(READY)
 	$(BIN)/python -m demo.run
 
+# One thread a worker: threads that wait for each other cost more than they save.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The same properties with other examples than those of `make test`.
 explore: $(READY)

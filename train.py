@@ -54,7 +54,6 @@ def train_fold(hparams, run_opts):
     manifests = fold.read_manifests(hparams)
     label_encoder = fold.make_label_encoder(run, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
-
     run.record_inputs(manifests, upstream.digest)
 
     # The model, before hours of encoding: its parts may not fit together.

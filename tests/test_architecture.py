@@ -1,6 +1,7 @@
 """The arrows of the design: who may import whom; lengths of files."""
 
 import ast
+import re
 import statistics
 
 import pytest
@@ -151,3 +152,12 @@ def test_nine_functions_of_ten_have_at_most_30_lines():
                     start += node.body[0].end_lineno - node.body[0].lineno + 1
                 lengths.append(node.end_lineno - start + 1)
     assert statistics.quantiles(lengths, n=10)[-1] <= 30
+
+
+def test_one_utterance_can_be_followed_in_five_files():
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    section = text.partition("in five files")[2].partition("\n## ")[0]
+    paths = re.findall(r"\]\(\.\./(\S+)\)", section)
+    assert len(paths) == 5
+    lines = [len((ROOT / path).read_text().splitlines()) for path in paths]
+    assert sum(lines) <= 600, dict(zip(paths, lines))

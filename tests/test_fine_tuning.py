@@ -180,6 +180,7 @@ def test_half_precision_and_one_epoch(fine_tune, encoder_folder, tmp_path):
     FrozenEncoder(tmp_path / "run/encoder")(torch.randn(1, 16000))
 
 
+@pytest.mark.slow
 def test_two_processes_skip_different_layers(fine_tune, tmp_path):
     """Started by torchrun, with a layer skipped in every other update."""
     done = subprocess.run(

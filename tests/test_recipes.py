@@ -28,6 +28,7 @@ def synthetic_iemocap(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, family, layer_norm", SYSTEMS)
 def test_training_on_a_tree_in_the_layout_of_iemocap(
     name, family, layer_norm, synthetic_iemocap, encoder_folder, tmp_path

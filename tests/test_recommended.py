@@ -177,6 +177,7 @@ def corpus(folder, counts, speakers, seed=0):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "counts, speakers, warning",
     [

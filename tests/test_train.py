@@ -137,6 +137,7 @@ def test_same_seed_same_result_bit_for_bit(finished_run, command, tmp_path):
     assert outcome(tmp_path / "other") != outcome(finished_run)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=4,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -181,6 +182,7 @@ def test_interrupted_anywhere_ends_where_the_unbroken_run_ends(
     assert outcome(folder) == outcome(finished_run)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(finished_run, command, tmp_path):
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -336,6 +338,7 @@ def test_results_are_written_last_and_whole(command, tmp_path, monkeypatch):
     assert (tmp_path / "run/results.json").is_file()
 
 
+@pytest.mark.slow
 def test_two_processes_share_encoding_and_training(command, tmp_path):
     """Started by torchrun: every recording is encoded once."""
     cache = tmp_path / "cache"

@@ -11,6 +11,7 @@ from torch import nn
 
 from modules.models.channels import ChannelDropout
 from modules.models.fusion import PairPooling, pair_of_sizes
+from modules.models.padding import pad_utterances
 
 # Utterances that are padded to one length and pooled together on a CPU.
 _LIKE_LENGTHS = 4
@@ -135,23 +136,9 @@ class Embedding(nn.Module):
         utterances = features.split(counts)
         order = sorted(range(len(counts)), key=counts.__getitem__)
         pooled = [
-            self._pool(*_pad([utterances[i] for i in order[start:][:size]]))
+            self._pool(
+                *pad_utterances([utterances[i] for i in order[start:][:size]])
+            )
             for start in range(0, len(order), size)
         ]
         return torch.cat(pooled)[torch.tensor(order).argsort()]
-
-
-def _pad(utterances):
-    """Pad utterances [frames, channels]; return them and their lengths."""
-    frames = torch.tensor([len(utterance) for utterance in utterances])
-    longest = int(frames.max())
-    # Not pad_sequence: its backward copies the whole batch once for each
-    # utterance. Not a mask's nonzero() either: it waits for a GPU.
-    jumps = torch.arange(len(frames)) * longest - (frames.cumsum(0) - frames)
-    packed = torch.cat(utterances)
-    places = torch.arange(len(packed)) + jumps.repeat_interleave(frames)
-    padded = packed.new_zeros(len(frames) * longest, packed.shape[1])
-    places = places.to(packed.device, non_blocking=True)
-    padded = padded.index_copy(0, places, packed)
-    lengths = (frames / longest).to(packed.device, non_blocking=True)
-    return padded.view(len(frames), longest, -1), lengths

@@ -83,13 +83,13 @@ class EmotionHead(nn.Module):
     Example
     -------
     >>> import functools
-    >>> from modules.models.embedding import Embedding
-    >>> from modules.models.layer_pooling import LayerPooling
-    >>> from modules.models.pooling import MeanPooling
-    >>> embedding = functools.partial(
-    ...     Embedding, layer_pooling=LayerPooling, pooling=MeanPooling
+    >>> from modules.models import embedding, layer_pooling, pooling
+    >>> make = functools.partial(
+    ...     embedding.Embedding,
+    ...     layer_pooling=layer_pooling.LayerPooling,
+    ...     pooling=pooling.MeanPooling,
     ... )
-    >>> head = EmotionHead(5, 32, 4, embedding)
+    >>> head = EmotionHead(5, 32, 4, make)
     >>> head(torch.randn(5, 2, 7, 32), torch.ones(2)).shape
     torch.Size([2, 4])
     """

@@ -15,13 +15,15 @@ from exported_models import CPU, load_foreign, snapshot
 from speechbrain.inference.classifiers import EncoderClassifier
 
 from modules.audio import read_waveform
+from modules.inference.speechbrain_interface import EmotionClassifier
 
 
-@pytest.fixture(params=["EncoderClassifier", "foreign_class"])
+@pytest.fixture(params=[EncoderClassifier, EmotionClassifier, None])
 def model(request, exported):
-    if request.param == "foreign_class":
+    """Load by SpeechBrain's class, by ours, and without this repository."""
+    if request.param is None:
         return load_foreign(exported)
-    return EncoderClassifier.from_hparams(source=str(exported), run_opts=CPU)
+    return request.param.from_hparams(source=str(exported), run_opts=CPU)
 
 
 def test_same_as_training_alone_batched_and_padded(model, trained, recordings):
@@ -78,6 +80,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_fresh_process_empty_folder_offline_read_only(
     exported, trained, recordings, tmp_path
 ):
