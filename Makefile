@@ -12,16 +12,19 @@ demo: $(READY)
 	$(BIN)/python -m demo.run
 
 # One thread a worker: threads that wait for each other cost more than they save.
+# A file's tests share what they train: one worker runs all of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 # The same properties with other examples than those of `make test`.
 explore: $(READY)
-	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m "not slow"
+	HYPOTHESIS_PROFILE=random $(PYTEST) -m "not slow"
 
 # Branch coverage of modules/ and data_prep/; fails below the floor of pyproject.toml.
 coverage: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .
