@@ -169,7 +169,18 @@ def parse(arguments):
     )
     parser.add_argument("model", help="folder of export.py, or name on the Hub")
     parser.add_argument(
-        "paths", nargs="+", metavar="FILE|FOLDER", help="recordings"
+        "paths", nargs="*", metavar="FILE|FOLDER", help="recordings"
+    )
+    parser.add_argument(
+        "--csv_file",
+        help="instead of files: a list with path, label and, if known, "
+        "speaker; prints WA, UA, confusion and calibration",
+    )
+    parser.add_argument(
+        "--labels_map",
+        metavar="A=B,...",
+        help="labels of the list as classes of the model: "
+        "hap=happiness,exc=happiness",
     )
     parser.add_argument(
         "--output",
@@ -219,7 +230,14 @@ def parse(arguments):
         "--device",
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if bool(options.paths) == bool(options.csv_file):
+        parser.error("give recordings, or --csv_file with a list of them")
+    if options.csv_file and (options.segments or options.channel == "each"):
+        parser.error("--csv_file scores whole recordings of one channel each")
+    if options.labels_map and not options.csv_file:
+        parser.error("--labels_map needs --csv_file")
+    return options
 
 
 def show(lines, stream):
@@ -232,6 +250,40 @@ def show(lines, stream):
     except BrokenPipeError:
         # Else Python fails when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def read_list(options):
+    """Return the labelled recordings of --csv_file by file, or {}."""
+    if not options.csv_file:
+        return {}
+    from data_prep.lists import read_labelled
+    from modules.experiments.scoring import parse_labels_map
+
+    parse_labels_map(options.labels_map)
+    return read_labelled(options.csv_file)
+
+
+def score_list(options, listed, rows, labels):
+    """Return the scores of a labelled list, for the terminal."""
+    from modules.experiments.scoring import (
+        format_scores,
+        parse_labels_map,
+        score_recordings,
+    )
+
+    scores = score_recordings(
+        [row.log_probabilities.exp().tolist() for row in rows],
+        [listed[row.file].label for row in rows],
+        [listed[row.file].speaker or row.file for row in rows],
+        labels,
+        parse_labels_map(options.labels_map),
+    )
+    return printable_lines(format_scores(scores))
+
+
+def printable_lines(text):
+    """Return lines without control characters."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def answer(options, warned):
@@ -254,7 +306,8 @@ def answer(options, warned):
     is_onnx = options.engine == "onnx"
     device = choose_device(options.device or ("cpu" if is_onnx else None))
     keep_freed_memory()
-    files, problems = find_files(options.paths)
+    listed = read_list(options)
+    files, problems = find_files(options.paths or list(listed))
     if is_onnx:
         from modules.inference.onnx_engine import load_onnx
 
@@ -289,6 +342,8 @@ def answer(options, warned):
                 [printable(label) for label in labels],
             )
             show([table], sys.stdout)
+        if listed and rows:
+            show([score_list(options, listed, rows, labels)], sys.stdout)
         lines = [f"warning: {text}" for text in warned]
         lines += [f"skipped: {problem.sentence}" for problem in problems]
         show(map(printable, lines), sys.stderr)

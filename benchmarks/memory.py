@@ -31,7 +31,7 @@ NUM_HIDDEN_STATES, HIDDEN_SIZE, FRAMES, BATCH = 25, 1024, 225, 32
 ROOT = pathlib.Path(__file__).parents[1]
 
 # What is freed goes back to the system at once. By default glibc keeps it in
-# pieces, more with time, and what is in use could not be told from it.
+# pieces, more with time, and does not show what is in use.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
 
 

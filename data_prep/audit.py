@@ -155,7 +155,7 @@ def _digests(row, file):
 
 
 def _parts_of_name(paths):
-    """Return how many last parts of a path tell all paths apart."""
+    """Return how many last parts of a path distinguish all paths."""
     longest = max((path.count("/") + 1 for path in paths), default=1)
     for parts in range(1, longest):
         if len({_tail(path, parts) for path in paths}) == len(paths):

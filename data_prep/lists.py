@@ -26,6 +26,7 @@ NAMES = {
     "text": (
         *("text", "transcript", "transcription", "sentence", "words", "wrd"),
     ),
+    "label": ("label", "emotion", "emo", "class"),
     "sha256": ("sha256",),
 }
 
@@ -38,8 +39,8 @@ class Row:
     ---------
     path : str
         As in the list, without "{data_root}/".
-    speaker, text : str
-        Who speaks, and the words.
+    speaker, text, label : str
+        Name of the speaker, the words, the emotion.
     sha256 : str
         Of the bytes of the file.
     """
@@ -47,6 +48,7 @@ class Row:
     path: str = ""
     speaker: str = ""
     text: str = ""
+    label: str = ""
     sha256: str = ""
 
 
@@ -76,8 +78,9 @@ def read_list(path: str | os.PathLike) -> list[Row]:
         (_, heading), *lines = read_cells(path)[0]
         records = [dict(zip(heading, cells)) for _, cells in lines]
     rows = [_row(record) for record in records]
-    if not any(dataclasses.astuple(row) != ("",) * 4 for row in rows):
-        known = ", ".join(names[0] for names in NAMES.values())
+    compared = ("path", "speaker", "text", "sha256")
+    if not any(getattr(row, field) for row in rows for field in compared):
+        known = ", ".join(NAMES[field][0] for field in compared)
         raise BadInput(
             f"{path} has no recordings, speakers or texts to compare: name its "
             f"columns {known}."
@@ -151,3 +154,36 @@ def find_file(row: Row, folder: str | os.PathLike) -> pathlib.Path | None:
         return None
     file = pathlib.Path(folder, row.path)
     return file if os.path.isfile(file) else None
+
+
+def read_labelled(
+    path: str | os.PathLike, data_folder: str | os.PathLike | None = None
+) -> dict[str, Row]:
+    """Return the labelled recordings of a list by their file.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        See `read_list`; the speaker may be missing.
+    data_folder : str or pathlib.Path
+        Folder of relative paths; None: that of the list.
+
+    Raises
+    ------
+    BadInput
+        If a recording has no path or no label, or is listed twice.
+    """
+    folder = data_folder or pathlib.Path(path).parent
+    found = {}
+    for number, row in enumerate(read_list(path), start=1):
+        if not row.path or not row.label:
+            missing = "path" if not row.path else "label"
+            raise BadInput(
+                f"{path}: recording {number} has no {missing}: give the list "
+                "the columns path and label"
+            )
+        file = str(pathlib.Path(folder, row.path))
+        if file in found:
+            raise BadInput(f"{path}: {row.path} is listed twice: keep one row")
+        found[file] = row
+    return found

@@ -4,7 +4,7 @@ Content
     Five sessions, each with the voices of a woman and a man; short sentences
     without emotional words, of 1 to 3 seconds. Pitch, range, rate and
     loudness are drawn around the means of an emotion; the emotions overlap.
-    It shows that the recipe works and says nothing about human emotion.
+    It shows that the recipe works; results on it mean nothing for human emotion.
 Licence
     None of its own; the synthesiser, espeak-ng, is under GPL-3.0-or-later.
 Source
@@ -124,7 +124,7 @@ def make_corpus(folder, utterances_per_class_and_speaker=6, seed=0):
 
 
 def _describe(utterances_per_class_and_speaker, seed):
-    """Say what the corpus is; also what tells it from others."""
+    """Return the description of the corpus, which identifies its settings."""
     rows = [
         f"{label}: " + ", ".join(map("{} {}".format, PARAMETERS, means))
         for label, means in {**MEANS, "deviation": DEVIATIONS}.items()

@@ -42,9 +42,6 @@ class TorchRandom:
 TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference
 hypothesis.register_random(TORCH_RANDOM)
 
-# The fuzzer is run by hand and needs a package of its own.
-collect_ignore = ["fuzz/fuzz.py"]
-
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Family and whether its convolutions have layer (or else group) norm.

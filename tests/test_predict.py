@@ -159,3 +159,23 @@ def test_works_where_one_stands_without_leaving_anything(
     soundfile.write("x.wav", spoken(0.5), 16000)
     assert run(exported, "x.wav") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
+
+
+def test_a_labelled_list_is_scored(exported, recordings, tmp_path, capsys):
+    path = tmp_path / "labelled.csv"
+    rows = ["path,label,speaker"]
+    for i, file in enumerate(list(recordings.values())[:4]):
+        rows.append(f"{file},{'quiet' if i else 'other'},s{i % 2}")
+    path.write_text("\n".join(rows) + "\n")
+    options = [str(exported), "--csv_file", str(path), "--device", "cpu"]
+    assert predict.main([*options, "--labels_map", "quiet=calm"]) == 0
+    out = capsys.readouterr().out
+    assert "3 recordings of 1 shared classes (calm)" in out
+    assert "left out, since the model has no such class: other 1" in out
+    with pytest.raises(SystemExit):
+        predict.main([*options, "--labels_map", "quiet"])
+    assert "is not LABEL=LABEL" in capsys.readouterr().err
+    path.write_text("path,label\na.wav,\n")
+    with pytest.raises(SystemExit):
+        predict.main(options)
+    assert "recording 1 has no label" in capsys.readouterr().err

@@ -93,7 +93,7 @@ class Plan:
     folds, seeds : list of int
     output_folder : pathlib.Path
     resolved : dict
-        System -> settings of its runs, which tell experiments apart.
+        System -> settings of its runs, which distinguish experiments.
     overrides : list of str
         From the command line, for every run whose file has that key.
     published : modules.experiments.experiment_file.Published

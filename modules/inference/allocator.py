@@ -1,4 +1,4 @@
-"""The C library's allocator, told that freed memory will be needed again."""
+"""A setting of the C library's allocator: freed memory is kept for reuse."""
 
 import ctypes
 import platform

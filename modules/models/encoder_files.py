@@ -21,7 +21,7 @@ from modules.models.encoder_config import check_values, read_values
 
 # Goes into the digest of an encoder: raise it when the code that computes
 # hidden states changes what comes out for the same weights.
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")

@@ -139,7 +139,7 @@ def _warnings(results):
     if tested == 1:
         return [
             "warning: the test fold has utterances of one class alone: WA and "
-            "UA do not tell how well classes are told apart"
+            "UA do not measure how well classes are distinguished"
         ]
     return []
 

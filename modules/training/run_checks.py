@@ -19,7 +19,7 @@ def wrong_rows(rows: list[dict], labels: list[str]) -> str | None:
 
 
 def _is_probability(text):
-    """Tell a number from 0 to 1."""
+    """Return whether a value is a number from 0 to 1."""
     try:
         return 0 <= float(text) <= 1
     except ValueError:

@@ -128,7 +128,7 @@ def _report(name, passed, result):
 
 
 def _finish(clone, name, title, passed):
-    """Commit what passed, and tell what is left to do."""
+    """Commit what passed, and print what is left to do."""
     branch = clone.git("branch", "--show-current")
     back = f"git -C {clone.folder} {' '.join(clone.back)}"
     if not passed:

@@ -90,7 +90,6 @@ def windows(encoder_folder, tmp_path_factory):
 
 def test_several_windows_of_whisper(windows):
     model, folder = windows
-    # 60.001 s: windows of three equal parts.
     agree(model, EmotionOnnx(folder), [29.999, 30.0, 30.02, 31.3, 60.0])
 
 
