@@ -168,9 +168,15 @@ def parse(arguments):
         "at most a minute, whose probabilities are averaged.",
     )
     parser.add_argument("model", help="folder of export.py, or name on the Hub")
-    parser.add_argument(
-        "paths", nargs="*", metavar="FILE|FOLDER", help="recordings"
-    )
+    arguments = sys.argv[1:] if arguments is None else arguments
+    is_scored = any(a.partition("=")[0] == "--csv_file" for a in arguments)
+    # Not "*": argparse would take no file where an option stands before them.
+    if is_scored:
+        parser.set_defaults(paths=[])
+    else:
+        parser.add_argument(
+            "paths", nargs="+", metavar="FILE|FOLDER", help="recordings"
+        )
     parser.add_argument(
         "--csv_file",
         help="instead of files: a list with path, label and, if known, "
@@ -231,8 +237,6 @@ def parse(arguments):
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )
     options = parser.parse_args(arguments)
-    if bool(options.paths) == bool(options.csv_file):
-        parser.error("give recordings, or --csv_file with a list of them")
     if options.csv_file and (options.segments or options.channel == "each"):
         parser.error("--csv_file scores whole recordings of one channel each")
     if options.labels_map and not options.csv_file:
