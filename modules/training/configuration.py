@@ -30,8 +30,6 @@ from modules.training.command_line import (
 from modules.training.settings import CHECKS, check_settings, device
 
 _PLACES = ("_folder", "_file")
-# Keys whose values are a word or a number, whatever the file has.
-_WORD_OR_NUMBER = ("whisper_window",)
 
 
 def load_configuration(arguments: list[str]) -> tuple[dict, RunOptions]:
@@ -166,13 +164,8 @@ def _read_value(key, text, defaults, path):
     default = defaults[key]
     if default is OBJECT or isinstance(default, dict | list):
         raise BadInput(f"--{key} is an object of {path}: change it in a copy")
-    if key in _WORD_OR_NUMBER:
-        return _read_optional(key, text)
-    if isinstance(default, str) or key.endswith(_PLACES):
-        # Quoted, or HyperPyYAML would read "(a)" as a tuple.
-        return DoubleQuotedScalarString(text)
-    if default is None:
-        return _read_optional(key, text)
+    if default is None or isinstance(default, str) or key.endswith(_PLACES):
+        return _read_text(key, text, default)
     name, read = {
         bool: ("true or false", {"true": True, "false": False}.get),
         int: ("a whole number", _integer),
@@ -196,15 +189,19 @@ def _number(text):
     return value if math.isfinite(value) else None
 
 
-def _read_optional(key, text):
-    """Read a value whose default is null: what its check accepts, or text."""
-    if text == "null":
-        return None
+def _read_text(key, text, default):
+    """Read a text; null or a number where the key's check accepts it."""
+    # Quoted, or HyperPyYAML would read "(a)" as a tuple.
+    quoted = DoubleQuotedScalarString(text)
+    if key.endswith(_PLACES):
+        return quoted
     check, _ = CHECKS.get(key, (lambda value: False, ""))
+    if text == "null" and (default is None or check(None)):
+        return None
     for value in (_integer(text), _number(text)):
         if value is not None and check(value):
             return value
-    return DoubleQuotedScalarString(text)
+    return quoted
 
 
 def _read_part(key, text):
