@@ -257,37 +257,31 @@ def show(lines, stream):
 
 
 def read_list(options):
-    """Return the labelled recordings of --csv_file by file, or {}."""
+    """Return the labelled recordings by file, and the map of their labels.
+
+    Both are empty without --csv_file.
+    """
     if not options.csv_file:
-        return {}
+        return {}, {}
     from data_prep.lists import read_labelled
     from modules.experiments.scoring import parse_labels_map
 
-    parse_labels_map(options.labels_map)
-    return read_labelled(options.csv_file)
+    labels_map = parse_labels_map(options.labels_map)
+    return read_labelled(options.csv_file), labels_map
 
 
-def score_list(options, listed, rows, labels):
+def score_list(listed, labels_map, rows, labels):
     """Return the scores of a labelled list, for the terminal."""
-    from modules.experiments.scoring import (
-        format_scores,
-        parse_labels_map,
-        score_recordings,
-    )
+    from modules.experiments.scoring import format_scores, score_recordings
 
     scores = score_recordings(
         [row.log_probabilities.exp().tolist() for row in rows],
         [listed[row.file].label for row in rows],
         [listed[row.file].speaker or row.file for row in rows],
         labels,
-        parse_labels_map(options.labels_map),
+        labels_map,
     )
-    return printable_lines(format_scores(scores))
-
-
-def printable_lines(text):
-    """Return lines without control characters."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    return map(printable, format_scores(scores).split("\n"))
 
 
 def answer(options, warned):
@@ -310,7 +304,7 @@ def answer(options, warned):
     is_onnx = options.engine == "onnx"
     device = choose_device(options.device or ("cpu" if is_onnx else None))
     keep_freed_memory()
-    listed = read_list(options)
+    listed, labels_map = read_list(options)
     files, problems = find_files(options.paths or list(listed))
     if is_onnx:
         from modules.inference.onnx_engine import load_onnx
@@ -347,7 +341,7 @@ def answer(options, warned):
             )
             show([table], sys.stdout)
         if listed and rows:
-            show([score_list(options, listed, rows, labels)], sys.stdout)
+            show(score_list(listed, labels_map, rows, labels), sys.stdout)
         lines = [f"warning: {text}" for text in warned]
         lines += [f"skipped: {problem.sentence}" for problem in problems]
         show(map(printable, lines), sys.stderr)
