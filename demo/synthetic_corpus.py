@@ -132,7 +132,7 @@ def _describe(utterances_per_class_and_speaker, seed):
     return "\n".join(
         (
             "Synthetic speech made by espeak-ng, in the layout of IEMOCAP.",
-            "No human spoke and nobody was asked: labels and annotators are",
+            "No human spoke or listened: labels and annotators are",
             "made up, and results on it say nothing about human emotion.",
             "",
             f"seed: {seed}",

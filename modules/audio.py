@@ -50,7 +50,7 @@ def read_header(path: str | os.PathLike) -> Header:
     ------
     BadInput
         If it cannot be read, is shorter than one frame of an encoder or longer
-        than a day, or has a rate at which nobody records speech.
+        than a day, or has a rate that no recorder of speech uses.
     """
     header = look_at(path)
     _check_rate(path, header.rate)
@@ -130,7 +130,7 @@ def read_waveform(source, start=0, stop=None, channel="mean") -> torch.Tensor:
 
 
 def read_speech(path, start=0, stop=None, channel="mean") -> torch.Tensor:
-    """Read as `read_waveform` does, and refuse what nobody could judge.
+    """Read as `read_waveform` does, and refuse what has no speech to classify.
 
     Raises
     ------
@@ -262,7 +262,7 @@ class _Mixer:
 
 
 def _check_rate(name, rate):
-    """Refuse a rate at which nobody records speech."""
+    """Refuse a rate that no recorder of speech uses."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise BadInput(
             f"{name} has {rate} samples per second: give a recording with "

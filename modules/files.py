@@ -25,7 +25,7 @@ MOST_WEIGHTS = 2**36
 def find_folder(path):
     """Return a folder, or None if there is none of this name.
 
-    A name that is too long, or ``~`` of nobody, is none.
+    A name that is too long, or ``~`` of an unknown user, is none.
 
     Example
     -------

@@ -206,7 +206,7 @@ class FeatureCache:
                 f"written to ({problem}): choose another --cache_folder"
             ) from problem
         try:
-            # What a killed process has left; nobody else writes now.
+            # What a killed process has left; no other process writes now.
             for left in self.folder.glob(f"{UNFINISHED}*"):
                 shutil.rmtree(left)
             yield

@@ -340,7 +340,7 @@ class EmotionOnnx:
             ) from problem
 
     def _check(self, path, rate, samples):
-        """Refuse a recording that nobody could judge."""
+        """Refuse a recording that has no speech to classify."""
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise Problem(
                 f"{path} has {rate} samples per second: give a recording with "

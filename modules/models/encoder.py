@@ -1,7 +1,8 @@
 """Frozen self-supervised encoders (and Whisper's, which is supervised).
 
-transformers loads the weights. What is added here makes an utterance's hidden states depend on nothing but the utterance: the encoder
-stays in evaluation mode, and neither padding nor batch mates reach a result.
+transformers loads the weights. The classes here make the hidden states of an
+utterance depend on nothing but the utterance: the encoder stays in evaluation
+mode, and neither padding nor batch mates reach a result.
 """
 
 import copy
