@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from speechbrain.utils.logger import get_logger
 
-from data_prep.checks import check_corpus, check_splits, log_uneven_folds
+from data_prep.checks import check_corpus, check_splits
 from data_prep.corpus import Utterance
+from data_prep.folds import describe_unevenness
 from data_prep.split import SPLITS, split
 from modules.errors import BadInput
 from modules.files import write_text
@@ -61,7 +62,8 @@ def write_manifests(
     utterances, audio = check_corpus(utterances, data_folder)
     splits = split(utterances, test_fold, dev_split, seed)
     check_splits(splits)
-    log_uneven_folds(utterances)
+    for sentence in describe_unevenness(utterances):
+        logger.warning(sentence)
     folder = pathlib.Path(manifest_folder)
     paths = {name: folder / f"{name}.json" for name in SPLITS}
     try:
