@@ -88,6 +88,12 @@ def main(arguments=None):
         help="export these folds as one ensemble (mean of probabilities)",
     )
     parser.add_argument(
+        "--corpus",
+        metavar="NAME",
+        help="of a run on several corpora: a model for further recordings of "
+        "this one",
+    )
+    parser.add_argument(
         "--onnx",
         action="store_true",
         help="add model.onnx, encoder and head in one graph, and "
@@ -120,6 +126,8 @@ def main(arguments=None):
         check_vacant(options.folder)
         _check_onnx(options)
         runs = find_runs(options.run, options.folds)
+        for run in runs if options.corpus else []:
+            run.choose_corpus(options.corpus)
         files = build(
             runs,
             options.include_encoder,

@@ -5,7 +5,7 @@ of the classifier: multinomial logistic regression. Candidates weight the parts
 of the embedding differently. The log-probability of speakers that are left out
 of the training part in turn chooses each candidate's C and its share in the
 mean of all candidates, which is one linear classifier again. The test fold
-plays no role in a choice.
+plays no role in a choice. Of several corpora each is standardised by itself.
 """
 
 import copy
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from modules.errors import BadInput
 from modules.training import logistic_regression
+from modules.training.corpora import CorpusStandardizations, corpora_of
 from modules.training.distance_fit import fit_distance
 from modules.training.fold import Trained
 from modules.training.logistic_regression import CANDIDATES
@@ -110,12 +111,16 @@ class LinearTrainer:
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head; see `modules.training.gradient_descent`."""
         progress = not run_opts["noprogressbar"]
-        dev, chosen = self.fit(
+        dev, chosen, corpora = self._fit(
             head, datasets["train"], datasets["dev"], progress
         )
-        embeddings = embed(head, {"test": datasets["test"]}, progress)
-        test = predict(head, datasets["test"], embeddings)
-        return Trained(dev, test, chosen)
+        run.save_standardizations(corpora.state())
+        test = datasets["test"]
+        embeddings = embed(head, {"test": test}, progress)
+        names = corpora_of(test.entries.values())
+        scores = corpora.classify(head, embeddings, names)
+        tested = Predictions(test.ids, test.targets, scores)
+        return Trained(dev, tested, chosen)
 
     def fit(self, head, train, dev, progress=False):
         """Train a head.
@@ -141,39 +146,88 @@ class LinearTrainer:
         BadInput
             If all training utterances are of one class.
         """
+        return self._fit(head, train, dev, progress)[:2]
+
+    def _fit(self, head, train, dev, progress):
+        """Train a head; return what `fit` does, and the corpora."""
         embeddings = embed(head, {"train": train, "dev": dev}, progress)
         labels = torch.cat([train.targets, dev.targets])
-        count = len(train)
+        entries = [*train.entries.values(), *dev.entries.values()]
+        scores, chosen, corpora = self.fit_embeddings(
+            head, embeddings, labels, entries, len(train), progress
+        )
+        predictions = Predictions(dev.ids, dev.targets, scores)
+        chosen["dev_WA"] = predictions.accuracy()
+        return predictions, chosen, corpora
+
+    def fit_embeddings(
+        self, head, embeddings, labels, entries, count, progress=False
+    ):
+        """Train a head on embeddings, each corpus standardised by itself.
+
+        Arguments
+        ---------
+        head : modules.models.head.EmotionHead
+            Gets its standardisation, that of all corpora together, and its
+            classifier.
+        embeddings : torch.Tensor
+            Of train, then of dev, [utterances, values].
+        labels : torch.Tensor
+            [utterances].
+        entries : list of dict
+            Manifest entries.
+        count : int
+            Number of utterances of train.
+        progress : bool
+            Show progress bars.
+
+        Returns
+        -------
+        scores : torch.Tensor
+            Log-probabilities of dev, by the training without dev.
+        chosen : dict
+            As `fit` returns it, without ``dev_WA``.
+        corpora : modules.training.corpora.CorpusStandardizations
+
+        Raises
+        ------
+        BadInput
+            If all training utterances are of one class.
+        """
         if len(labels[:count].unique()) < 2:
             raise BadInput(
                 "the training utterances are all of one class: choose another "
                 "--seed or --dev_split, or add utterances of other classes"
             )
-        entries = [*train.entries.values(), *dev.entries.values()]
         targets = self.make_targets(labels, head.num_classes, entries)
         speakers = [entry["speaker"] for entry in entries[:count]]
-        head.standardization.fit(embeddings[:count])
+        names = corpora_of(entries)
+        corpora = CorpusStandardizations(
+            head.standardization, embeddings[:count], names[:count]
+        )
+        # The distance is that of recordings as they are.
         if head.distance is not None:
             fit_distance(
                 head.distance, embeddings[:count], labels[:count], speakers
             )
+        moved = corpora.move(embeddings, names)
         candidates = self._choose(
-            Parts(embeddings.cpu(), copy.deepcopy(head.standardization).cpu()),
+            Parts(moved.cpu(), copy.deepcopy(head.standardization).cpu()),
             targets[:count],
             labels[:count],
             speakers,
             progress,
         )
         _set_classifier(head, *_mean(candidates, targets[:count]))
-        predictions = predict(head, dev, embeddings[count:])
+        scores = corpora.classify(head, embeddings[count:], names[count:])
         if self.train_on_dev:
             _set_classifier(head, *_mean(candidates, targets))
         best = max(candidates, key=lambda candidate: candidate.share)
-        return predictions, {
+        chosen = {
             "C": best.C,
             "candidates": [candidate.summary() for candidate in candidates],
-            "dev_WA": predictions.accuracy(),
         }
+        return scores, chosen, corpora
 
     def _choose(self, parts, targets, labels, speakers, progress):
         """Return the candidates with C and share, and inputs of all.
@@ -310,13 +364,6 @@ def embed(head, datasets: dict, progress: bool = False) -> torch.Tensor:
     for row, states in zip(embeddings, bar):
         row.copy_(head.embedding([states.to(weight.device)])[0])
     return embeddings
-
-
-@torch.no_grad()
-def predict(head, dataset, embeddings) -> Predictions:
-    """Return the predictions of a data set from its embeddings."""
-    log_probabilities = head.classify(embeddings).cpu()
-    return Predictions(dataset.ids, dataset.targets, log_probabilities)
 
 
 @torch.no_grad()
