@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from speechbrain.utils.logger import get_logger
 
+from data_prep.audio_checks import Audio
 from data_prep.checks import check_corpus, check_splits
 from data_prep.corpus import Utterance
 from data_prep.folds import describe_unevenness
@@ -69,7 +70,7 @@ def write_manifests(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
-            entries = {u.id: _entry(u, audio[u.id]) for u in splits[name]}
+            entries = {u.id: make_entry(u, audio[u.id]) for u in splits[name]}
             write_text(path, json.dumps(entries, indent=2, ensure_ascii=False))
     except OSError as error:
         raise BadInput(
@@ -84,8 +85,16 @@ def write_manifests(
     return paths
 
 
-def _entry(utterance, audio):
-    """Make the manifest entry of one utterance."""
+def make_entry(utterance: Utterance, audio: Audio) -> dict:
+    """Make the manifest entry of one utterance.
+
+    Arguments
+    ---------
+    utterance : Utterance
+        Where its path is relative, the entry's begins with "{data_root}".
+    audio : data_prep.audio_checks.Audio
+        Of its recording.
+    """
     wav = utterance.wav
     if not os.path.isabs(wav):
         wav = f"{DATA_ROOT}/{wav}"
