@@ -1,8 +1,8 @@
 """Several corpora in one training: each is standardised by itself.
 
 Rooms, microphones and languages differ between corpora more than emotions do
-within them. Standardised by itself, a corpus tells the classifier nothing of
-where it was recorded.
+within them. Where each corpus is standardised by itself, the classifier cannot
+learn from mean and deviation which corpus an utterance is of.
 """
 
 import copy
@@ -22,8 +22,8 @@ class CorpusStandardizations:
     """The standardisation of each training corpus, and that of all.
 
     The embeddings of a corpus are moved, so that the standardisation of all
-    corpora turns them into what the corpus's own would. Nothing else in the
-    training, or in a model, has to know of corpora.
+    corpora turns them into what the corpus's own would. No other part of the
+    training, or of a model, depends on corpora.
 
     Arguments
     ---------
