@@ -43,7 +43,7 @@ class FeatureCache:
     cache_folder : str
         Shared by all encoders.
     encoder_hub : str
-        "fbank", a local folder or a name on the HuggingFace Hub.
+        "fbank", "vocal", a local folder or a name on the HuggingFace Hub.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     precision : str

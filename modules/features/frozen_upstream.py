@@ -4,7 +4,7 @@ import functools
 
 from modules.features.paired_cache import open_cache
 from modules.features.stored_utterances import StoredUtterances
-from modules.models.upstream import make_encoder
+from modules.models.upstream import join_names, make_encoder
 
 
 class FrozenUpstream:
@@ -31,9 +31,14 @@ class FrozenUpstream:
     whisper_window : int or str
         Seconds of audio per window of Whisper: "fit" for the next multiple of
         2 s, None for 30 s. Other encoders have no windows.
+    acoustics : str
+        What is used beside the encoder, as a second upstream, such as
+        "vocal"; None: nothing.
 
     Attributes
     ----------
+    encoder_hub : str
+        Names all upstreams.
     num_hidden_states, hidden_size : int
         Of the encoder; pairs for two encoders.
     digest : str
@@ -52,7 +57,9 @@ class FrozenUpstream:
         cache_device: str | None = None,
         encode_seconds: float | None = None,
         whisper_window: int | str | None = None,
+        acoustics: str | None = None,
     ):
+        self.encoder_hub = encoder_hub = join_names(encoder_hub, acoustics)
         self.make_encoder = functools.partial(
             make_encoder,
             encoder_hub=encoder_hub,

@@ -2,7 +2,7 @@
 
 from modules.features.cache import FeatureCache
 from modules.models.fusion import StoredPair
-from modules.models.upstream import pair_digest, upstream_names
+from modules.models.upstream import pair_digest, revisions_of, upstream_names
 
 
 def open_cache(cache_folder, encoder_hub, encoder_revision=None, **options):
@@ -17,7 +17,7 @@ def open_cache(cache_folder, encoder_hub, encoder_revision=None, **options):
         For `modules.features.cache.FeatureCache`.
     """
     names = upstream_names(encoder_hub)
-    revisions = [encoder_revision, None]
+    revisions = revisions_of(names, encoder_revision)
     caches = [
         FeatureCache(cache_folder, name, revision, **options)
         for name, revision in zip(names, revisions)

@@ -67,9 +67,13 @@ def _encoder_classes(encoder_hub):
 
 
 def _public_name(encoder_hub):
-    """Return what to call an encoder: its name on the Hub, or its folder's."""
-    folder = pathlib.Path(encoder_hub).expanduser()
-    return folder.name if folder.is_dir() else encoder_hub
+    """Return what to call upstreams: a name on the Hub, or the folder's."""
+    names = [str(name) for name in upstream_names(encoder_hub)]
+    folders = [pathlib.Path(name).expanduser() for name in names]
+    return ",".join(
+        folder.name.replace(",", "_") if folder.is_dir() else name
+        for name, folder in zip(names, folders)
+    )
 
 
 def pinned_revision(folder, encoder_hub, revision):
@@ -86,7 +90,9 @@ def pinned_revision(folder, encoder_hub, revision):
         return revision
     if folder.parent.name == "snapshots":
         return folder.name
-    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+    names = upstream_names(encoder_hub)
+    local = any(pathlib.Path(name).expanduser().is_dir() for name in names)
+    return None if local else revision
 
 
 def _check_encoder(run, upstream):
@@ -176,8 +182,8 @@ def build(runs, include_encoder, licence, language, name):
     revision = first.graph["encoder"]["revision"]
     window = first.graph["encoder"]["whisper_window"]
     upstream = open_upstream(encoder_hub, revision, window)
-    is_pair = isinstance(upstream, UpstreamPair)
-    if is_pair and (include_encoder or upstream.is_local):
+    two = isinstance(upstream, UpstreamPair) and upstream.has_two_folders
+    if two and (include_encoder or upstream.is_local):
         raise BadInput(
             f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
@@ -191,7 +197,7 @@ def build(runs, include_encoder, licence, language, name):
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
-    # Fbank has no files: it is code.
+    # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
     weights = {
