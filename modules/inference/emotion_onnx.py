@@ -12,8 +12,7 @@ onnxruntime), and model.onnx and model.json in the folder of this file:
     probabilities = model.classify_file("speech.wav")
     print(model.labels[probabilities.argmax()])
 
-Recordings of more than a minute are classified in windows of at most a minute,
-whose probabilities are averaged.
+Probabilities of windows of at most a minute are averaged over longer recordings.
 
 Exit status: 0; 1 if a recording has no answer; 2 if nothing could be done.
 """
@@ -280,7 +279,8 @@ class EmotionOnnx:
         """
         inputs = {"waveform": waveform}
         if self.whisper is not None:
-            inputs = whisper_inputs(waveform, **self.whisper)
+            inputs |= whisper_inputs(waveform, **self.whisper)
+        inputs = {i.name: inputs[i.name] for i in self._session.get_inputs()}
         try:
             probabilities, embedding = self._session.run(None, inputs)
         except Exception as problem:  # see _open_session

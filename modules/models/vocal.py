@@ -239,7 +239,7 @@ class VocalEncoder(nn.Module):
         # A parabola through three points has its maximum between two lags.
         bend = before - 2 * peak + after
         shift = (before - after) / 2 / bend.clamp(max=-1e-6)
-        return lag[:, 0] + shift.clamp(-1, 1), peak.clamp(0, 0.9999)
+        return lag[:, 0] + shift.clamp(-1.0, 1.0), peak.clamp(0.0, 0.9999)
 
     def _spectral(self, power):
         """Return what depends on the shape of the spectrum, [frames, 20]."""
