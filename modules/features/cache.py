@@ -8,6 +8,7 @@ poolings, seeds and processes share what is there.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -117,7 +118,7 @@ class FeatureCache:
         """
         return self.store.read(recording)
 
-    def fill(self, recordings, make_encoder, device="cpu", progress=True):
+    def fill(self, recordings, make_encoder=None, device="cpu", progress=True):
         """Encode the recordings that are not there yet.
 
         Can be interrupted; what is written stays. Processes started by
@@ -130,7 +131,7 @@ class FeatureCache:
             Manifest entries ("wav", "sha256", "duration") by utterance.
         make_encoder : callable
             Returns a `modules.models.encoder.FrozenEncoder`; not called when
-            nothing is missing.
+            nothing is missing. None: the upstream of this cache makes it.
         device : str
             Where to compute.
         progress : bool
@@ -147,6 +148,9 @@ class FeatureCache:
             If the disk has no room or no permission, or a recording cannot
             be encoded.
         """
+        if make_encoder is None:
+            precision = self.identity["precision"]
+            make_encoder = functools.partial(self.upstream.make, precision)
         entries = {e["sha256"]: e for e in recordings.values()}
         if not _agreed(self._missing(entries)):
             self.store.refresh()

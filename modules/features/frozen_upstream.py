@@ -1,10 +1,8 @@
 """A frozen encoder as training uses it: hidden states from the disk."""
 
-import functools
-
 from modules.features.paired_cache import open_cache
 from modules.features.stored_utterances import StoredUtterances
-from modules.models.upstream import join_names, make_encoder
+from modules.models.upstream import join_names
 
 
 class FrozenUpstream:
@@ -32,8 +30,7 @@ class FrozenUpstream:
         Seconds of audio per window of Whisper: "fit" for the next multiple of
         2 s, None for 30 s. Other encoders have no windows.
     acoustics : str
-        What is used beside the encoder, as a second upstream, such as
-        "vocal"; None: nothing.
+        A second upstream, such as "vocal"; None: there is one alone.
 
     Attributes
     ----------
@@ -60,21 +57,14 @@ class FrozenUpstream:
         acoustics: str | None = None,
     ):
         self.encoder_hub = encoder_hub = join_names(encoder_hub, acoustics)
-        self.make_encoder = functools.partial(
-            make_encoder,
-            encoder_hub=encoder_hub,
-            revision=encoder_revision,
-            precision=precision,
-            whisper_window=whisper_window,
-        )
         self.cache_device = cache_device
         self.cache = open_cache(
             cache_folder,
             encoder_hub,
             encoder_revision,
-            precision=precision,
             number_format=cache_format,
             batch_seconds=encode_seconds,
+            precision=precision,
             whisper_window=whisper_window,
         )
         self.num_hidden_states = self.cache.num_hidden_states
@@ -103,7 +93,7 @@ class FrozenUpstream:
             Split -> `modules.features.stored_utterances.StoredUtterances`.
         """
         recordings = {u: e for s in manifests.values() for u, e in s.items()}
-        self.cache.fill(recordings, self.make_encoder, device, progress)
+        self.cache.fill(recordings, device=device, progress=progress)
         if self.cache_device:
             self.cache.load(recordings, self.cache_device)
         return {

@@ -52,19 +52,13 @@ class PairedCache:
         """Return a `modules.models.fusion.StoredPair`."""
         return StoredPair(*(cache.read(recording) for cache in self.caches))
 
-    def fill(self, recordings, make_encoder, device="cpu", progress=True):
+    def fill(self, recordings, device="cpu", progress=True):
         """Encode what is missing with either, one after the other.
 
-        See `modules.features.cache.FeatureCache.fill`; ``make_encoder`` is
-        called with ``encoder_hub``.
+        See `modules.features.cache.FeatureCache.fill`.
         """
         for cache in self.caches:
-            cache.fill(
-                recordings,
-                lambda: make_encoder(encoder_hub=cache.encoder_hub),
-                device,
-                progress,
-            )
+            cache.fill(recordings, device=device, progress=progress)
 
     def load(self, recordings, device):
         """Keep recordings in the memory of a device."""
