@@ -25,7 +25,7 @@ from modules.audio import (
     read_waveform,
 )
 from modules.decoding import check_recording
-from modules.errors import BadInput
+from modules.errors import BadInput, printable
 
 
 def listen(path):
@@ -161,7 +161,7 @@ def test_refused_in_one_sentence(tmp_path, name):
         read_header(path)
         read_speech(path)
     sentence = str(refusal.value)
-    assert sentence.startswith(("no such file: ", str(path)))
+    assert sentence.startswith(("no such file: ", printable(str(path))))
     assert "\n" not in sentence
 
 
