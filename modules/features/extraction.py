@@ -13,6 +13,7 @@ from tqdm import tqdm
 from modules.audio import read_waveform
 from modules.errors import BadInput
 from modules.features.stored_states import StoredStates
+from modules.manifest import channel_of, recording_of
 
 # A shard is closed when it has so many bytes or, on slow machines, after so
 # many seconds: what a killed process can lose.
@@ -89,7 +90,7 @@ def encode_batches(batches, encoder, store, dtype, device, progress=True):
             try:
                 hidden_states, frames = encoder(padded.to(device), lengths)
                 stored = {
-                    entry["sha256"]: StoredStates.from_hidden_states(
+                    recording_of(entry): StoredStates.from_hidden_states(
                         hidden_states[:, row, :count].movedim(0, 1), dtype
                     ).to("cpu")
                     for row, (entry, count) in enumerate(
@@ -133,7 +134,7 @@ def read_recording(entry):
     Arguments
     ---------
     entry : dict
-        Of a manifest ("wav", "sha256").
+        Of a manifest ("wav", "sha256"; "channel", if one of several is read).
 
     Returns
     -------
@@ -158,7 +159,11 @@ def read_recording(entry):
             f"{entry['wav']} has changed since this run looked at it: run "
             "the same command again"
         )
-    return read_waveform(io.BytesIO(content))
+    # data_prep has refused or named those whose channels cancel.
+    with io.BytesIO(content) as source:
+        return read_waveform(
+            source, channel=channel_of(entry), compares_channels=False
+        )
 
 
 class _ShardWriter:

@@ -46,6 +46,8 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        channel="mean",
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -64,6 +67,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.channel = channel
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))

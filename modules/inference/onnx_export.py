@@ -169,6 +169,7 @@ def write_onnx(
         "shortest_samples": SHORTEST,
         "longest_seconds": longest_seconds,
         "whisper": whisper,
+        "channel": model.channel,
         "operator_set": OPERATOR_SET,
         "weights": "int8" if int8 else "float32",
     }

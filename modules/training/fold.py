@@ -159,6 +159,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
                 "precision": hparams.get("encoder_precision", "fp32"),
                 "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
+                "channel": hparams.get("channel", "mean"),
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
         },
