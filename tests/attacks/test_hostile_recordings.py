@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import hostile_files as hostile
 import numpy as np
@@ -173,6 +174,23 @@ ANSWERED = {
         hostile.flac_of_length(2**36 - 1),
         16000,
     ),
+    "FLAC of one sample": ("x.flac", hostile.flac_of_length(1), 16000),
+    "FLAC of half its length": ("x.flac", hostile.flac_of_length(8000), 16000),
+    "FLAC with a tag in front": (
+        "x.flac",
+        b"ID3\3\0\0\0\0\2\1" + bytes(257) + hostile.flac_of_length(8000),
+        16000,
+    ),
+    "FLAC with a tag at the end": (
+        "x.flac",
+        hostile.flac_of_length(16000) + b"TAG" + b"x" * 125,
+        16000,
+    ),
+    "FLAC with zeros at the end": (
+        "x.flac",
+        hostile.flac_of_length(16000) + bytes(5000),
+        16000,
+    ),
     "Vorbis of absurd length": (
         "x.ogg",
         hostile.ogg_of_position("VORBIS", 2**62),
@@ -231,6 +249,26 @@ def test_a_header_that_names_more_is_doubted(tmp_path):
     with pytest.warns(AudioWarning, match="is it whole"):
         samples, rate, _ = read_header(path)
     assert 2.5 < samples / rate < 3.5
+
+
+def test_a_file_of_more_bytes_than_its_header_names_is_a_warning(tmp_path):
+    speech = tone(60)
+    whole = {
+        "x.mp3": hostile.encoded(speech, format="MP3"),
+        "x.wav": hostile.wav(waveform=speech[:, None]),
+    }
+    for file, content in whole.items():
+        path = tmp_path / file
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read_header(path)
+        more = content * 2  # cat one.mp3 two.mp3
+        if file == "x.wav":
+            more = hostile.wav(waveform=speech[:, None], data_size=32000)
+        path.write_bytes(more)
+        with pytest.warns(AudioWarning, match="is that all of it"):
+            read_header(path)
 
 
 def test_a_recording_of_days_is_refused_before_it_is_decoded(
