@@ -258,17 +258,18 @@ def test_a_file_of_more_bytes_than_its_header_names_is_a_warning(tmp_path):
         "x.wav": hostile.wav(waveform=speech[:, None]),
     }
     for file, content in whole.items():
-        path = tmp_path / file
-        path.write_bytes(content)
+        (tmp_path / file).write_bytes(content)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            read_header(path)
-        more = content * 2  # cat one.mp3 two.mp3
-        if file == "x.wav":
-            more = hostile.wav(waveform=speech[:, None], data_size=32000)
-        path.write_bytes(more)
+            read_header(tmp_path / file)
+    more = {
+        "two.mp3": whole["x.mp3"] * 4,  # cat one.mp3 two.mp3 ...
+        "two.wav": hostile.wav(waveform=speech[:, None], data_size=32000),
+    }
+    for file, content in more.items():
+        (tmp_path / file).write_bytes(content)
         with pytest.warns(AudioWarning, match="is that all of it"):
-            read_header(path)
+            read_header(tmp_path / file)
 
 
 def test_a_recording_of_days_is_refused_before_it_is_decoded(
