@@ -34,6 +34,7 @@ GRAPH, SETTINGS = "model.onnx", "model.json"
 SAMPLE_RATE = 16000
 # Rates at which speech is recorded.
 LOWEST_RATE, HIGHEST_RATE = 4000, 384000
+LONGEST_RECORDING = 24 * 3600
 
 # The sinc function that resamples: zero crossings on either side, and where
 # it cuts off, as a share of the lower of the two Nyquist frequencies. These
@@ -358,6 +359,11 @@ class EmotionOnnx:
             raise Problem(
                 f"{path} has {rate} samples per second: give a recording with "
                 f"{LOWEST_RATE} to {HIGHEST_RATE}"
+            )
+        if samples > LONGEST_RECORDING * rate:
+            raise Problem(
+                f"{path} lasts more than a day, or its header does not name "
+                "its length: convert it to WAV"
             )
         if samples * SAMPLE_RATE < self._shortest * rate:
             raise Problem(
