@@ -171,6 +171,14 @@ def test_mono_has_no_right_channel(tmp_path):
         )
 
 
+def test_the_remedy_helps_in_the_same_folder(linear_command, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(linear_command(tmp_path / "run", channel="right"))
+    assert "give --channel mean or left" in capsys.readouterr().err
+    train.main(linear_command(tmp_path / "run", channel="left"))
+    assert (tmp_path / "run" / "results.json").exists()
+
+
 def test_an_unknown_channel_of_a_model_is_refused(model, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
