@@ -20,8 +20,9 @@ from modules.manifest import DATA_ROOT
 logger = get_logger(__name__)
 
 # Keys with a meaning in a manifest; "id" is SpeechBrain's own.
-RESERVED = ("id", "wav", "duration", "label", "speaker", "fold", "sha256")
-RESERVED += ("channel",)
+RESERVED = frozenset(
+    "id wav duration label speaker fold sha256 channel".split()
+)
 
 
 def write_manifests(

@@ -36,9 +36,9 @@ LARGEST_KERNEL = 2**21
 CANCELLED, SILENCED = 0.1, 0.001
 
 # Channels with a name, by number.
-CHANNELS = {"left": 0, "right": 1}
+CHANNELS: dict[str | int, int] = {"left": 0, "right": 1}
 # What a system can be trained on.
-CHANNEL_CHOICES = ("mean", *CHANNELS)
+CHANNEL_CHOICES = ("mean", "left", "right")
 
 
 def read_header(path: str | os.PathLike) -> Header:

@@ -1,6 +1,7 @@
 """The whole model: a frozen encoder and the heads of one or several folds."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,8 @@ class EmotionModel(nn.Module):
     channel : str
         "mean", "left" or "right": what the training read of stereo.
     """
+
+    encoder: Any  # None until `load`
 
     def __init__(
         self,
