@@ -33,8 +33,11 @@ lint: $(READY)
 	$(BIN)/codespell
 	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
+# One page. With speech: make bench EMODB=folder WHISPER=folder-or-name
 bench: $(READY)
-	$(BIN)/python -m benchmarks.frozen_features
+	$(BIN)/python -m benchmarks.page \
+		$(if $(EMODB),--data_folder $(EMODB)) \
+		$(if $(WHISPER),--encoder_hub $(WHISPER))
 
 # Known vulnerabilities of the very files that pip would install here.
 audit: $(READY)

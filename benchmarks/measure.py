@@ -8,10 +8,24 @@ import pathlib
 import platform
 import statistics
 import time
+from typing import NamedTuple
 
 import torch
 
 _PACKAGES = ("torch", "speechbrain", "transformers", "safetensors")
+
+
+class Figure(NamedTuple):
+    """A row of the page of all figures."""
+
+    what: str
+    goal: str
+    limit: str
+    reached: str
+
+
+class Skipped(Exception):
+    """Why something cannot be measured here."""
 
 
 def describe_machine():
