@@ -59,7 +59,7 @@ def random_embeddings(count, classes, speakers=10, seed=0):
     return inputs, labels, [f"speaker{v}" for v in voices.tolist()]
 
 
-def measure(count, classes):
+def measure(count, classes, progress=True):
     """Return seconds of rotation, search and last fit, and peak memory."""
     inputs, labels, speakers = random_embeddings(count, classes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -67,7 +67,7 @@ def measure(count, classes):
     times = [(time.perf_counter(), time.process_time())]
     rotated, back = rotate(inputs)
     times.append((time.perf_counter(), time.process_time()))
-    C, _ = choose_C(rotated, targets, labels, speakers, progress=True)
+    C, _ = choose_C(rotated, targets, labels, speakers, progress)
     times.append((time.perf_counter(), time.process_time()))
     back(fit(rotated, targets, C)[0])
     times.append((time.perf_counter(), time.process_time()))

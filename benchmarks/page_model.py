@@ -9,7 +9,14 @@ import time
 import torch
 
 from benchmarks import fine_tuning, inference, onnx, windows
-from benchmarks.measure import Figure, Skipped, ratio, spread, time_beside
+from benchmarks.measure import (
+    Figure,
+    Skipped,
+    core_seconds_of_session,
+    ratio,
+    spread,
+    time_beside,
+)
 from benchmarks.recordings import draw_durations, make_recordings
 from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
@@ -70,13 +77,14 @@ def measure_windows(options, folder):
 def measure_five_folds(options, folder):
     """Yield a row of EmoDB's table from nothing; keeps its runs."""
     data, encoder = find_speech(options)
-    command = ["cross_validate.py", "hparams/recommended.yaml"]
+    command = [ROOT / "cross_validate.py"]
+    command += [ROOT / "hparams" / "recommended.yaml"]
     command += ["--corpus", "emodb", "--data_folder", data]
     command += ["--encoder_hub", encoder, "--jobs", "2"]
     command += ["--output_folder", folder / "results"]
     command += ["--cache_folder", folder / "cache"]
     start = time.perf_counter()
-    core = onnx.core_seconds(_script(*command))
+    core = core_seconds_of_session([sys.executable, *command])
     seconds = time.perf_counter() - start
     yield Figure(
         "five folds of EmoDB, recommended system, from nothing",
@@ -123,7 +131,7 @@ def measure_start(options, folder):
         bare = [onnx.core_seconds(limit) for _ in range(options.repeats)]
         yield Figure(
             f"fresh process to the first answer, {way}",
-            f"{goal} of a core",
+            goal and f"{goal} of a core",
             f"`{imports}`: {spread(bare, 's', 1)}",
             spread(seconds[way, 1], "s", 1),
         )

@@ -131,7 +131,7 @@ def measure_linear(options, folder):
     with fresh_process() as process:
         limit = process.submit(_product_seconds, LINEAR_COUNT).result()
         measured = process.submit(
-            linear.measure, LINEAR_COUNT, LINEAR_CLASSES
+            linear.measure, LINEAR_COUNT, LINEAR_CLASSES, False
         ).result()
     yield Figure(
         f"logistic regression, {LINEAR_COUNT} utterances of {linear.VALUES} "
