@@ -67,7 +67,7 @@ def measure(count, classes, progress=True):
     times = [(time.perf_counter(), time.process_time())]
     rotated, back = rotate(inputs)
     times.append((time.perf_counter(), time.process_time()))
-    C, _ = choose_C(rotated, targets, labels, speakers, progress)
+    C, _ = choose_C(rotated, targets, labels, speakers, progress=progress)
     times.append((time.perf_counter(), time.process_time()))
     back(fit(rotated, targets, C)[0])
     times.append((time.perf_counter(), time.process_time()))
@@ -93,6 +93,9 @@ def draw(table):
             marker="o",
             label=f"{classes} classes",
         )
+    counts = sorted(set(table["utterances"]))
+    axes.set_xticks(counts, [f"{count:g}" for count in counts])
+    axes.minorticks_off()
     axes.set_xlabel("utterances")
     axes.set_ylabel("seconds of a core")
     axes.set_title("Logistic regression and its search for C")

@@ -1,5 +1,6 @@
 """Figures of the page that need speech and a Whisper: training to an answer."""
 
+import contextlib
 import functools
 import pathlib
 import statistics
@@ -26,12 +27,24 @@ from modules.models.encoder_files import locate_encoder
 
 ROOT = pathlib.Path(__file__).parents[1]
 WINDOWED, FILES = 12, 8
+LENGTHS = (1.3, 9.7)  # seconds
 # What no way to an answer can be without, and its goal in seconds of a core.
 STARTS = {
     "`predict.py`": ("from transformers import WhisperModel", "3 s"),
     "`predict.py --engine onnx`": ("import torch, onnxruntime", ""),
     "`emotion_onnx.py`": ("import numpy, onnxruntime, soundfile", "1 s"),
 }
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Let PyTorch compute with one thread, which other work delays least."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def find_speech(options):
@@ -56,12 +69,8 @@ def measure_windows(options, folder):
     """Yield Whisper's `fit` against windows of 30 s."""
     data, encoder = find_speech(options)
     waveforms = windows.choose_recordings(data, WINDOWED)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         seconds = windows.time_windows(encoder, waveforms, options.repeats)
-    finally:
-        torch.set_num_threads(threads)
     audio = sum(map(len, waveforms)) / SAMPLE_RATE
     own = [1000 * second / audio for second in seconds["`fit`"]]
     whole = 30 * len(waveforms) / audio
@@ -163,16 +172,11 @@ def measure_start(options, folder):
 def measure_engines(options, folder):
     """Yield ONNX against torch, utterance by utterance, models loaded."""
     source = export(options, folder)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         model, _ = load_model(source)
         engine = EmotionOnnx(source, threads=1)
-        seconds = onnx.time_utterances(model, engine, options.repeats)
-    finally:
-        torch.set_num_threads(threads)
-    for length in (min(seconds), max(seconds)):
-        torch_seconds, onnx_seconds = seconds[length]
+        seconds = onnx.time_utterances(model, engine, options.repeats, LENGTHS)
+    for length, (torch_seconds, onnx_seconds) in seconds.items():
         yield Figure(
             f"ONNX, an utterance of {length} s, Whisper",
             "as fast as torch",
@@ -187,7 +191,8 @@ def measure_interface(options, folder):
     entries = make_recordings(folder, draw_durations(FILES).clip(max=10))
     files = [entry["wav"] for entry in entries.values()]
     classifier = inference.load_classifier(source)
-    seconds = inference.time_overhead(classifier, files, options.repeats)
+    with one_thread():
+        seconds = inference.time_overhead(classifier, files, options.repeats)
     bare, whole = (
         [sum(turn) for turn in zip(*(seconds[way, file] for file in files))]
         for way in ("bare", "whole")
