@@ -31,6 +31,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint .
 	$(BIN)/codespell
+	$(BIN)/mypy
 	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
 # One page. With speech: make bench EMODB=folder WHISPER=folder-or-name

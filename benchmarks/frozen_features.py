@@ -31,14 +31,13 @@ from benchmarks.measure import (
 )
 from benchmarks.published_way import loop_over_padded, loop_over_utterances
 from benchmarks.recordings import SECONDS, draw_durations, make_recordings
-from benchmarks.update import POOLINGS, Update
+from benchmarks.update import POOLINGS, Update, make_head
 from demo.random_encoder import make_random_encoder
 from modules.audio import read_waveform
 from modules.features.cache import GPU_BATCH_SECONDS, FeatureCache
 from modules.features.extraction import plan_batches
 from modules.features.store import FeatureStore
 from modules.features.stored_states import StoredStates
-from modules.models.embedding import Embedding
 from modules.models.encoder import FrozenEncoder
 from modules.models.layer_pooling import LayerPooling
 
@@ -270,7 +269,7 @@ def time_pooling(name, frames, repeats, device):
     seconds : dict
         Way -> list of float, one per round; "batched" is the first.
     """
-    embedding = Embedding(1, 256, LayerPooling, POOLINGS[name]).to(device)
+    embedding = make_head(name, 1, 256).embedding.to(device)
     packed = torch.randn(sum(frames), 256, device=device, requires_grad=True)
     of_loops = embedding.pooling, packed, frames
     runs = {

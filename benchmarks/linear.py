@@ -22,8 +22,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.measure import describe_machine, fresh_process
 from modules.files import write_text
+from modules.models.standardization import Standardization
 from modules.plots import save_figure
-from modules.training.logistic_regression import choose_C, fit, rotate
+from modules.training.logistic_regression import choose_C, fit
+from modules.training.parts import Parts
 
 CSV = pathlib.Path(__file__).with_suffix(".csv")
 SIZE = ["utterances", "classes"]
@@ -64,8 +66,10 @@ def measure(count, classes, progress=True):
     inputs, labels, speakers = random_embeddings(count, classes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     targets = torch.nn.functional.one_hot(labels, classes).double()
+    standardization = Standardization({"all": VALUES})
+    standardization.fit(inputs)
     times = [(time.perf_counter(), time.process_time())]
-    rotated, back = rotate(inputs)
+    rotated, back = Parts(inputs, standardization).combine({"all": 1.0})
     times.append((time.perf_counter(), time.process_time()))
     C, _ = choose_C(rotated, targets, labels, speakers, progress=progress)
     times.append((time.perf_counter(), time.process_time()))

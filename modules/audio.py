@@ -35,7 +35,7 @@ LARGEST_KERNEL = 2**21
 CANCELLED, SILENCED = 0.1, 0.001
 
 # Channels with a name, by number.
-CHANNELS = {"left": 0, "right": 1}
+CHANNELS: dict[str | int, int] = {"left": 0, "right": 1}
 
 
 def read_header(path: str | os.PathLike) -> Header:

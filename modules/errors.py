@@ -84,7 +84,7 @@ def refused(problem: BaseException, place=None) -> str:
     place : str or pathlib.Path
         Path that the user gave; the file's own name is added if it differs.
     """
-    code = disk_error(problem)
+    code = disk_error(problem) or errno.EIO
     reason = os.strerror(code).lower()
     file = getattr(problem, "filename", None)
     if file is None:

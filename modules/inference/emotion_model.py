@@ -1,6 +1,7 @@
 """The whole model: a frozen encoder and the heads of one or several folds."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,8 @@ class EmotionModel(nn.Module):
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
     """
+
+    encoder: Any  # None until `load`
 
     def __init__(
         self,

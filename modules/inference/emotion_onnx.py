@@ -122,7 +122,7 @@ def split_into_windows(
     part, size : int
         Samples of each part but the last, and of its window.
     """
-    if window == _FIT:
+    if isinstance(window, str):  # "fit"
         count = -(-samples // longest)
         part = -(-samples // (count * _FRAME)) * _FRAME
         return part, min(-(-part // _FIT_STEP) * _FIT_STEP, longest)

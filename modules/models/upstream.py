@@ -99,7 +99,8 @@ class CodeUpstream:
     folder = None
 
     def __init__(self, path: str):
-        self.path, self.make_it = path, find_class(path)
+        self.path = path
+        self.make_it = find_class(path)
         if not hasattr(self.make_it, "count_frames"):
             raise BadInput(f"{path} is not an encoder: it has no count_frames")
         self.num_hidden_states = self.make_it.num_hidden_states

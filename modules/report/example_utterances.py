@@ -1,6 +1,7 @@
 """Plots and sound of the example utterances of one system."""
 
 import io
+from typing import Any
 
 import soundfile
 import torch
@@ -62,7 +63,9 @@ class _ExampleRun:
 
     def __init__(self, plan: Plan, run: PlannedRun):
         self.plan, self.run = plan, run
-        self.entries = self.head = self.cache = None
+        self.entries: dict[str, dict] | None = None
+        self.head: Any = None
+        self.cache: Any = None
         self.problem = ""
 
     def read(self, utterance: str) -> tuple:
@@ -114,15 +117,15 @@ def _plots(
     cut = len(waveform) > samples
     if cut and attention is not None:
         attention = attention[: round(len(attention) * samples / len(waveform))]
-    waveform = waveform[:samples].numpy()
-    seconds = len(waveform) / SAMPLE_RATE
+    shown = waveform[:samples].numpy()
+    seconds = len(shown) / SAMPLE_RATE
     content = "Waveform and spectrogram"
     with plt.rc_context(STYLE):
         panels = 2 if attention is None else 3
         figure = Figure(figsize=(5.4, 1.1 * panels), layout="constrained")
         axes = figure.subplots(panels, sharex=True)
-        draw_waveform(axes[0], waveform, SAMPLE_RATE)
-        draw_spectrogram(axes[1], waveform, SAMPLE_RATE)
+        draw_waveform(axes[0], shown, SAMPLE_RATE)
+        draw_spectrogram(axes[1], shown, SAMPLE_RATE)
         if attention is not None:
             draw_attention(axes[2], attention.numpy(), seconds)
             axes[2].set_ylabel("attention")
@@ -136,7 +139,7 @@ def _plots(
         alt = f"{content}: utterance {example['utterance']}."
         plot = embed(figure, alt, "png", dpi=130)
     sound = io.BytesIO()
-    soundfile.write(sound, waveform, SAMPLE_RATE, format="FLAC")
+    soundfile.write(sound, shown, SAMPLE_RATE, format="FLAC")
     return {
         "plot": plot,
         "sound": data_uri(sound.getvalue(), "audio/flac"),

@@ -176,9 +176,10 @@ def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):
     """
     name = f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
     weights = head.embedding.layer_weights()
+    truth, predicted = trained.test.pairs()
     results = (
         {"system": name}
-        | score(*trained.test.pairs(), labels)
+        | score(truth, predicted, labels)
         | {f"n_{split}": len(manifests[split]) for split in manifests}
         | {key: hparams.get(key) for key in _REPORTED}
         | trained.chosen
