@@ -34,8 +34,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
+# One page. With speech: make bench EMODB=folder WHISPER=folder-or-name
 bench: $(READY)
-	$(BIN)/python -m benchmarks.frozen_features
+	$(BIN)/python -m benchmarks.page \
+		$(if $(EMODB),--data_folder $(EMODB)) \
+		$(if $(WHISPER),--encoder_hub $(WHISPER))
 
 # requirements-lock.txt: the SHA-256 of every file of the versions in constraints.txt.
 lock: $(READY)

@@ -165,7 +165,11 @@ class FeatureCache:
                 seconds = 0 if on_cpu else GPU_BATCH_SECONDS
             batches = [
                 batch
-                for batch in plan_batches(list(entries.values()), seconds)
+                for batch in plan_batches(
+                    list(entries.values()),
+                    seconds,
+                    self.upstream.computed_seconds,
+                )
                 if any(recording_of(entry) in missing for entry in batch)
             ][_rank() :: _processes()]
             if batches:

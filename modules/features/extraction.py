@@ -24,7 +24,7 @@ _READERS = 2
 _READ_AHEAD = 4
 
 
-def plan_batches(entries, seconds):
+def plan_batches(entries, seconds, cost=float):
     """Group recordings of like length, the longest first.
 
     The plan depends on the recordings alone, not on which of them are there
@@ -37,6 +37,9 @@ def plan_batches(entries, seconds):
         Manifest entries ("duration", "sha256").
     seconds : float
         Of audio per batch, padding included; 0: one recording at a time.
+    cost : callable
+        Returns the seconds of audio that the encoder computes for a duration:
+        Whisper's windows are longer than a recording.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def plan_batches(entries, seconds):
     batches = []
     for entry in sorted(entries, key=lambda e: (-e["duration"], e["sha256"])):
         if batches:
-            longest = batches[-1][0]["duration"]
+            longest = cost(batches[-1][0]["duration"])
             if (len(batches[-1]) + 1) * longest <= seconds:
                 batches[-1].append(entry)
                 continue
