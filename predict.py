@@ -208,9 +208,9 @@ def parse(arguments):
     parser.add_argument(
         "--channel",
         choices=["mean", "left", "right", "each"],
-        default="mean",
         help="of stereo: the mean, one channel, or a row for each, as in a "
-        "call with a person on each (default: mean)",
+        "call with a person on each (default: what the model was trained on, "
+        "mostly the mean)",
     )
     parser.add_argument("--plot", metavar="FOLDER", help="one plot per file")
     parser.add_argument(
@@ -316,6 +316,12 @@ def answer(options, warned):
         from modules.inference.loading import load_model
 
         model, labels = load_model(options.model, device)
+    channel = options.channel or model.channel
+    if channel not in (model.channel, "each"):
+        warned.append(
+            f"the model was trained on --channel {model.channel} of stereo, "
+            f"not on {channel}"
+        )
     rows, unread = predict(
         model,
         files,
@@ -325,7 +331,7 @@ def answer(options, warned):
         options.batch_size,
         device,
         progress=True,
-        channel=options.channel,
+        channel=channel,
     )
     problems += unread
     try:
@@ -346,7 +352,7 @@ def answer(options, warned):
         lines += [f"skipped: {problem.sentence}" for problem in problems]
         show(map(printable, lines), sys.stderr)
     if options.plot:
-        plot_all(options.plot, model, rows, labels, device, options.channel)
+        plot_all(options.plot, model, rows, labels, device, channel)
     return 1 if problems else 0
 
 

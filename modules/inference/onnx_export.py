@@ -22,6 +22,7 @@ from torch import nn
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput
 from modules.inference import emotion_onnx
+from modules.inference.emotion_model import EmotionModel
 from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx, Problem
 from modules.inference.onnx_graphs import encoders_of, make_graph
 from modules.models.vocal import VocalEncoder
@@ -58,7 +59,7 @@ def check_installed() -> None:
 
 def write_onnx(
     folder: pathlib.Path,
-    model: nn.Module,
+    model: EmotionModel,
     labels: list[str],
     longest_seconds: int,
     int8: bool = False,
@@ -97,6 +98,7 @@ def write_onnx(
         "shortest_samples": SHORTEST,
         "longest_seconds": longest_seconds,
         "whisper": whisper,
+        "channel": model.channel,
         "operator_set": OPERATOR_SET,
         "weights": "int8" if int8 else "float32",
     }
@@ -109,7 +111,7 @@ def write_onnx(
     shutil.copyfile(emotion_onnx.__file__, folder / "emotion_onnx.py")
 
 
-def check_exportable(model: nn.Module) -> None:
+def check_exportable(model: EmotionModel) -> None:
     """Refuse what no graph is written for.
 
     Raises
