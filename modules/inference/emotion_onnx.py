@@ -12,7 +12,8 @@ onnxruntime), and model.onnx and model.json in the folder of this file:
     probabilities = model.classify_file("speech.wav")
     print(model.labels[probabilities.argmax()])
 
-Probabilities of windows of at most a minute are averaged over longer recordings.
+Recordings of more than a minute are classified in windows of at most a minute,
+whose probabilities are averaged.
 
 Exit status: 0; 1 if a recording has no answer; 2 if nothing could be done.
 """

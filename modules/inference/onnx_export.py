@@ -17,7 +17,6 @@ import warnings
 
 import numpy as np
 import torch
-from torch import nn
 
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput

@@ -275,6 +275,7 @@ class VocalUpstream:
         VocalEncoder.hidden_size,
     )
     count_frames = VocalEncoder.count_frames
+    computed_seconds = VocalEncoder.computed_seconds
 
     def digest(self, precision="fp32"):
         """Return the SHA-256 of its settings; it computes in fp32 always."""
