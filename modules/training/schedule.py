@@ -32,8 +32,8 @@ def linear(done: float, warm_up: float = 0.0) -> float:
 
     Example
     -------
-    >>> linear(0.75), linear(0.55, warm_up=0.1)
-    (0.25, 0.5)
+    >>> linear(0.75), linear(0.025, warm_up=0.1)
+    (0.25, 0.25)
     """
     return min(constant(done, warm_up), 1 - _decayed(done, warm_up))
 

@@ -108,7 +108,7 @@ CHECKS = {
     "batch_size": whole(1),
     "lr": number(0),
     "encoder_lr": number(0),
-    "layer_lr": or_null(number(0)),
+    "layer_lr": number(0),
     "warm_up": share(),
     "weight_decay": share(),
     "attention_temperature": number(0),

@@ -14,10 +14,11 @@ from conftest import ROOT
 import train
 from data_prep.emodb_prepare import read
 from modules.errors import BadInput
-from modules.inference.packaging import build
+from modules.inference.packaging import build, write_files
+from modules.inference.predictor import Row
 from modules.training.configuration import load_configuration
 from modules.training.run import Run
-from recipes.PIECEWISE import attention
+from recipes.PIECEWISE import attention, attention_plot, over_time
 from recipes.PIECEWISE.oracle import OracleLayer, frames_between
 from recipes.PIECEWISE.prepare import draw, main, prepare
 from recipes.PIECEWISE.segments import SegmentClassifier, SegmentMeans
@@ -111,11 +112,19 @@ def test_a_speaker_with_too_few_neutral_utterances(emodb, tmp_path, capsys):
     assert words in capsys.readouterr().err
 
 
-def run_small(corpus, encoder, folder, *options, hparams="hparams/corr_modern"):
+def run_small(
+    csv_file,
+    encoder,
+    folder,
+    *options,
+    hparams="hparams/corr_modern",
+    corpus="csv",
+):
     """Train a small run and return it."""
+    source = [f"--csv_file={csv_file}"] if corpus == "csv" else []
     fixed = [
-        "--corpus=csv",
-        f"--csv_file={corpus}",
+        *source,
+        f"--corpus={corpus}",
         f"--encoder_hub={encoder}",
         f"--cache_folder={folder.parent / 'cache'}",
         f"--output_folder={folder}",
@@ -231,3 +240,82 @@ def test_perfect_attention_and_even_attention():
     shares, even, ratio, auc, f1 = attention.measure(found).values()
     assert shares == [1.0, 0.25] and even == [0.25, 0.25]
     assert ratio == [4.0, 1.0] and auc == [1.0, 0.5] and f1 == [1.0, 0.0]
+
+
+def test_emotion_over_time_is_judged(
+    emodb, piecewise, encoder_folder, tmp_path, capsys
+):
+    for fold in range(1, 6):
+        folder = tmp_path / f"fold_{fold}"
+        run = run_small(
+            None,
+            encoder_folder(),
+            folder,
+            "--pooling=mean",
+            f"--test_fold={fold}",
+            f"--data_folder={emodb}",
+            corpus="emodb",
+        )
+        files = build([run], True, None, None, "noise")
+        write_files(tmp_path / f"model_{fold}", files)
+    saved = tmp_path / "judged.csv"
+    models = str(tmp_path / "model_{fold}")
+    options = ["--segments=0.5", "--hop=0.2", f"--save={saved}"]
+    over_time.main([str(piecewise), models, *options])
+    assert "frame F1, emotional" in capsys.readouterr().out
+    rows = read_rows(saved)
+    assert len(rows) == 45
+    assert all(0 <= float(row["detection"]) <= 1 for row in rows)
+    for wrong, words in (
+        ([str(piecewise), str(tmp_path)], "has no {fold}"),
+        ([str(saved), models], "is not a list of"),
+    ):
+        with pytest.raises(SystemExit):
+            over_time.main(wrong)
+        assert words in capsys.readouterr().err
+
+
+def test_frames_have_the_mean_of_their_segments():
+    labels = ["anger", "neutral"]
+    shares = [[0.2, 0.8], [0.9, 0.1], [0.4, 0.6]]
+    rows = [
+        Row("a.wav", start, start + 1.0, torch.tensor(share).log())
+        for start, share in zip((0.0, 0.5, 1.0), shares)
+    ]
+    classes = over_time.label_frames(rows, labels)
+    assert len(classes) == 200
+    assert (classes[:50] == "neutral").all()
+    assert (classes[50:150] == "anger").all()
+    assert (classes[150:] == "neutral").all()
+    found = over_time.judge(classes, "anger", 0.5, 1.5)
+    assert found.detection == found.emotion == 1.0
+    assert found.begin == found.end == 0.0
+    assert found.everywhere == pytest.approx(2 / 3)
+    other = over_time.judge(classes, "fear", 0.5, 1.5)
+    assert other.detection == 1.0 and other.emotion == 0.0
+    none = over_time.judge(classes[:50], "anger", 0.1, 0.2)
+    assert none.detection == 0.0 and np.isnan(none.begin)
+
+
+def test_the_curve_of_attention(tmp_path, capsys):
+    weights = np.repeat([0.5, 2.0, 0.5], 20)
+    found = {
+        "recording": np.array(["a", "b"]),
+        "label": np.array(["fear", "fear"]),
+        "fold": np.array([1, 1]),
+        "seed": np.array([1, 1]),
+        "lengths": np.array([60, 60]),
+        "begin": np.array([20, 20]),
+        "end": np.array([40, 40]),
+        "weights": np.tile(weights, 2),
+    }
+    curve = attention_plot.mean_curve(found)
+    assert curve == pytest.approx(weights)
+    path = tmp_path / "weights.npz"
+    np.savez(path, **found)
+    figure = tmp_path / "figure.png"
+    attention_plot.main([str(figure), f"attention={path}"])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        attention_plot.main([str(figure), str(path)])
+    assert "has no name" in capsys.readouterr().err
