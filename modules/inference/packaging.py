@@ -13,7 +13,7 @@ from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.models.graph import classes, is_own_class
+from modules.models.graph import classes, find_class, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
@@ -252,12 +252,23 @@ def build(runs, include_encoder, licence, language, name):
 def check_system(runs):
     """Refuse runs that are not folds of one system, or fine-tuned an encoder.
 
+    A class of a head may have an attribute ``not_exported``: the reason why it
+    cannot be used beyond its experiment.
+
     Raises
     ------
     BadInput
-        Naming two runs that differ, or the encoder to train a head on.
+        Naming two runs that differ, the encoder to train a head on, or the
+        reason.
     """
     first = runs[0]
+    for path in classes(first.graph["head"]):
+        reason = getattr(find_class(path), "not_exported", None)
+        if reason:
+            raise BadInput(
+                f"{first.folder} cannot be exported, {reason}: export another "
+                "system"
+            )
     for run in runs:
         if run.graph["encoder"]["fine_tuned"]:
             encoder = run.folder / "encoder"
