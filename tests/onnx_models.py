@@ -105,7 +105,9 @@ def random_model(encoder, description, members=1, window="fit", seed=0):
             {
                 "class": f"{_MODELS}.head.EmotionHead",
                 "embedding": description,
-                "standardization": {"class": f"{_MODELS}.head.Standardization"},
+                "standardization": {
+                    "class": f"{_MODELS}.standardization.Standardization"
+                },
             },
             {
                 "num_hidden_states": upstream.num_hidden_states,

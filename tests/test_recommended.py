@@ -1,6 +1,7 @@
 """hparams/recommended.yaml and baseline.yaml, from corpus to prediction."""
 
 import csv
+import importlib.util
 import json
 
 import numpy as np
@@ -13,7 +14,10 @@ from exported_models import load_foreign
 import export
 import train
 from modules.audio import read_waveform
+from modules.errors import BadInput
 from modules.features.cache import FeatureCache
+from modules.inference import onnx_export
+from modules.inference.loading import load_model
 from modules.models.functionals import FunctionalsPooling
 from modules.training.run import Run
 
@@ -104,6 +108,21 @@ def test_without_acoustics(linear_command, tmp_path, capsys):
         )
     )
     assert Run(tmp_path / "run").graph["sizes"]["hidden_size"] == 32
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("opensmile") is None,
+    reason="requirements-opensmile.txt",
+)
+def test_opensmile_in_the_place_of_the_voice(linear_command, tmp_path):
+    options = {"acoustics": "egemaps", "embedding": "encoder_and_egemaps"}
+    train.main(linear_command(tmp_path / "run", **options))
+    run = Run(tmp_path / "run")
+    assert run.make_head().embedding.sizes["voice"] == 88
+    export.main([str(run.folder), str(tmp_path / "a"), "--include_encoder"])
+    model, _ = load_model(tmp_path / "a")
+    with pytest.raises(BadInput, match="cannot export EgemapsEncoder"):
+        onnx_export.check_exportable(model)
 
 
 def test_a_voice_of_other_features_is_refused(linear_command, tmp_path, capsys):

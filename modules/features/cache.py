@@ -46,7 +46,7 @@ class FeatureCache:
     cache_folder : str
         Shared by all encoders.
     encoder_hub : str
-        "fbank", "vocal", a local folder or a name on the HuggingFace Hub.
+        Of one upstream, see `modules.models.upstream.open_upstream`.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     precision : str

@@ -1,17 +1,19 @@
 """A model as one module whose inputs a graph in ONNX can have."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from modules.inference.emotion_model import EmotionModel
 from modules.models.fusion import PaddedPair, PairedEncoder
 from modules.models.vocal import VocalEncoder
 from modules.models.whisper_window import encode_window
 
 
-def encoders_of(model: nn.Module) -> list[nn.Module]:
+def encoders_of(model: EmotionModel) -> list[Any]:
     """Return the encoder of a model, or its two, in their order."""
     if isinstance(model.encoder, PairedEncoder):
         return [model.encoder.first, model.encoder.second]
@@ -87,7 +89,7 @@ class WhisperStates(nn.Module):
         return states[:, None]
 
 
-def states_of(encoder: nn.Module) -> nn.Module:
+def states_of(encoder: Any) -> nn.Module:
     """Return the module that computes an encoder's states in a graph."""
     if isinstance(encoder, VocalEncoder):
         return VocalStates(encoder)
@@ -104,7 +106,7 @@ class WaveformGraph(nn.Module):
     """
 
     # Names of the inputs.
-    inputs = ("waveform",)
+    inputs: tuple[str, ...] = ("waveform",)
 
     def __init__(self, model):
         super().__init__()
@@ -162,7 +164,7 @@ class WhisperPairGraph(WaveformGraph):
         )
 
 
-def make_graph(model: nn.Module) -> WaveformGraph:
+def make_graph(model: EmotionModel) -> WaveformGraph:
     """Return the graph of a model, not traced yet."""
     if not model.encoder.is_whisper:
         return WaveformGraph(model).eval()

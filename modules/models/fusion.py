@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -155,7 +156,7 @@ class OneUpstream(nn.Module):
 
     Arguments
     ---------
-    num_hidden_states, hidden_size : int
+    num_hidden_states, hidden_size : int or tuple of int
         See `modules.models.embedding.Embedding`.
     upstream : int
         0 for the first, 1 for the second.
@@ -183,23 +184,23 @@ class OneUpstream(nn.Module):
 
     def __init__(
         self,
-        num_hidden_states: int | tuple[int, int],
-        hidden_size: int | tuple[int, int],
+        num_hidden_states: Any,
+        hidden_size: Any,
         upstream: int,
         embedding: Callable,
     ):
         super().__init__()
         self.upstream = upstream
-        sizes = [num_hidden_states, hidden_size]
-        if not pair_of_sizes(num_hidden_states):
-            sizes = [(size,) for size in sizes]
-        if upstream not in range(len(sizes[0])):
+        sizes = [(num_hidden_states, hidden_size)]
+        if pair_of_sizes(num_hidden_states):
+            sizes = list(zip(num_hidden_states, hidden_size))
+        if upstream not in range(len(sizes)):
             raise BadInput(
                 f"a part of the head uses upstream {upstream} and the last one "
-                f"is {len(sizes[0]) - 1}: name another upstream (--acoustics "
+                f"is {len(sizes) - 1}: name another upstream (--acoustics "
                 "vocal), or choose an --embedding without that part"
             )
-        self.embedding = embedding(*(size[upstream] for size in sizes))
+        self.embedding = embedding(*sizes[upstream])
 
     @property
     def sizes(self) -> dict[str, int]:

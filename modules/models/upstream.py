@@ -5,6 +5,7 @@ import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
+from modules.models.egemaps import EGEMAPS, EgemapsUpstream
 from modules.models.encoder import FrozenEncoder, computed_seconds, count_frames
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
@@ -19,7 +20,11 @@ from modules.models.whisper_window import check_window
 _AND = ","
 
 # Features that are code of this recipe.
-_FEATURES = {FBANK: FbankUpstream, VOCAL: VocalUpstream}
+_FEATURES = {
+    EGEMAPS: EgemapsUpstream,
+    FBANK: FbankUpstream,
+    VOCAL: VocalUpstream,
+}
 
 
 class HubUpstream:
@@ -233,9 +238,9 @@ def open_upstream(encoder_hub, revision=None, whisper_window=None, folder=None):
     Arguments
     ---------
     encoder_hub : str
-        "fbank", "vocal", a local folder, a name on the HuggingFace Hub, the
-        path of a class of this recipe (see `CodeUpstream`), or two of these
-        with a comma between them.
+        "fbank", "vocal", "egemaps", a local folder, a name on the
+        HuggingFace Hub, the path of a class of this recipe (see
+        `CodeUpstream`), or two of these with a comma between them.
     revision : str
         Branch, tag or commit on the Hub, of the first that has weights.
     whisper_window : int or str
