@@ -97,8 +97,9 @@ def read_raw(stream, count: int) -> Iterator[np.ndarray]:
         fp32 in [-1, 1], [samples].
     """
     while content := stream.read(2 * count):
-        content = content[: len(content) // 2 * 2]
-        yield np.frombuffer(content, "<i2").astype("float32") / _SCALE
+        samples = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
+        if len(samples):
+            yield samples.astype("float32") / _SCALE
 
 
 @contextlib.contextmanager
