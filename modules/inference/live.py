@@ -49,8 +49,8 @@ def rolling_windows(
     total, window = 0, np.zeros(0, "float32")
     for block in blocks:
         total += len(block)
-        kept = window[max(0, len(window) + len(block) - most) :]
-        window = np.concatenate([kept, block])[-most:].astype(block.dtype)
+        # The copy frees what is no longer in the window.
+        window = np.concatenate([window, block])[-most:].astype(block.dtype)
         yield total, window
 
 
