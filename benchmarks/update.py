@@ -1,26 +1,16 @@
 """The head of the paper, and one update of it as training makes it."""
 
-import functools
+import pathlib
 
 import torch
 from torch.nn import functional as F
 
-from modules.models.embedding import Embedding
 from modules.models.head import EmotionHead
-from modules.models.layer_pooling import LayerPooling
-from modules.models.pooling import (
-    AttentiveCorrelationPooling,
-    CorrelationPooling,
-    MeanPooling,
-    MeanStdPooling,
-)
+from modules.training.configuration import load_configuration
 
-POOLINGS = {
-    "mean": MeanPooling,
-    "mean_std": MeanStdPooling,
-    "corr": CorrelationPooling,
-    "attentive_corr": AttentiveCorrelationPooling,
-}
+HPARAMS = pathlib.Path(__file__).parents[1] / "hparams/corr_wavlm.yaml"
+# Of the poolings of that file, those that the benchmarks measure.
+POOLINGS = ["mean", "mean_std", "corr", "attentive_corr"]
 NUM_CLASSES = 4
 
 
@@ -36,14 +26,8 @@ def make_head(
     num_hidden_states, hidden_size : int
         Of the encoder.
     """
-    embedding = functools.partial(
-        Embedding,
-        layer_pooling=LayerPooling,
-        projection=functools.partial(torch.nn.Linear, out_features=256),
-        channel_dropout=0.25,
-        pooling=POOLINGS[pooling],
-    )
-    return EmotionHead(num_hidden_states, hidden_size, NUM_CLASSES, embedding)
+    hparams, _ = load_configuration([str(HPARAMS), f"--pooling={pooling}"])
+    return hparams["head"](num_hidden_states, hidden_size, NUM_CLASSES)
 
 
 class Update:
@@ -55,10 +39,19 @@ class Update:
         One of `POOLINGS`.
     device : str
         Of the head.
+    num_hidden_states, hidden_size : int
+        Of the encoder.
     """
 
-    def __init__(self, pooling: str, device: str):
-        self.head = make_head(pooling, 25, 1024).to(device)
+    def __init__(
+        self,
+        pooling: str,
+        device: str,
+        num_hidden_states: int = 25,
+        hidden_size: int = 1024,
+    ):
+        head = make_head(pooling, num_hidden_states, hidden_size)
+        self.head = head.to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-4)
 
     def __call__(self, hidden_states):

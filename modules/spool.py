@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -141,7 +142,9 @@ class Spool:
         return samples
 
 
-_kept = collections.OrderedDict()
+_kept: collections.OrderedDict[Any, concurrent.futures.Future] = (
+    collections.OrderedDict()
+)
 _kept_lock = threading.Lock()
 
 
@@ -162,10 +165,10 @@ def kept(key, make) -> Spool:
     Threads that ask for the same key meanwhile wait.
     """
     with _kept_lock:
-        future = _kept.get(key)
-        is_new = future is None
+        is_new = key not in _kept
         if is_new:
-            future = _kept[key] = concurrent.futures.Future()
+            _kept[key] = concurrent.futures.Future()
+        future = _kept[key]
         _kept.move_to_end(key)
     if is_new:
         try:
@@ -250,7 +253,8 @@ def decode_with_ffmpeg(source, name: str, reason: str) -> Spool:
         stack.enter_context(_disk(name))
         out = tempfile.TemporaryFile()
         if isinstance(source, str):
-            file, suffix = open(source, "rb"), os.path.splitext(source)[1]
+            file: BinaryIO = open(source, "rb")
+            suffix = os.path.splitext(source)[1]
         else:
             file, suffix = tempfile.TemporaryFile(), ""
             file.write(source.getbuffer())

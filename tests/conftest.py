@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import pathlib
+import shutil
 import sys
 import types
 
@@ -308,3 +309,17 @@ def finished_table(table_command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table") / "out"
     assert cross_validate.main(table_command(folder)) == 0
     return folder
+
+
+@pytest.fixture
+def table(finished_table, tmp_path):
+    """A copy of the finished table, to be damaged."""
+    return shutil.copytree(finished_table, tmp_path / "out")
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leave out what takes seconds and is tested elsewhere."""
+    import cross_validate
+
+    monkeypatch.setattr(cross_validate, "write_report", lambda *_: "none")

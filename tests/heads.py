@@ -8,7 +8,7 @@ from modules.features.stored_states import StoredStates
 from modules.models.channels import EvenChannels
 from modules.models.ecapa import EcapaPooling
 from modules.models.embedding import Embedding
-from modules.models.head import EmotionHead, Standardization
+from modules.models.head import EmotionHead
 from modules.models.joint_embedding import JointEmbedding
 from modules.models.layer_pooling import LayerPooling, LayerStack, OneLayer
 from modules.models.pooling import (
@@ -17,6 +17,7 @@ from modules.models.pooling import (
     MeanPooling,
     MeanStdPooling,
 )
+from modules.models.standardization import Standardization
 
 POOLINGS = {
     "mean": MeanPooling,

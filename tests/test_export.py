@@ -9,6 +9,7 @@ import torch
 from conftest import ROOT, recordings_of, train_and_record
 from exported_models import load_foreign
 from huggingface_hub.errors import HFValidationError
+from safetensors.torch import load_file
 
 import export
 from modules.errors import BadInput
@@ -236,3 +237,30 @@ def test_export_reads_the_record_and_no_signature():
             if isinstance(node, ast.Name | ast.Attribute)
         }
         assert not names & {"signature", "getfullargspec", "__signature__"}
+
+
+def test_folds_of_the_folder_that_cross_validate_writes(
+    finished_table, trained, tmp_path, capsys
+):
+    """Of a system, whose folds have one seed; or of one seed's run."""
+    system = trained.folders[1].parents[1]
+    first = finished_table / "s_0/fold_1/seed_2"
+    for number, folder in enumerate((system, first)):
+        target = tmp_path / str(number)
+        export.main(
+            [str(folder), str(target), "--folds", "1", "2"]
+            + ["--include_encoder"]
+        )
+        heads = load_file(target / "head.safetensors")
+        assert {name.split(".")[0] for name in heads} == {"0", "1"}
+        second = system / "fold_2/seed_1986"
+        if folder is first:
+            second = finished_table / "s_0/fold_2/seed_2"
+        for name, value in load_file(second / "head.safetensors").items():
+            assert heads[f"1.{name}"].equal(value)
+    with pytest.raises(SystemExit):
+        export.main(
+            [str(finished_table / "s_0"), str(tmp_path / "x")]
+            + ["--folds", "1", "2", "--include_encoder"]
+        )
+    assert "contains 2 runs: choose one of" in capsys.readouterr().err

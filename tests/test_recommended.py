@@ -32,9 +32,10 @@ def test_a_run_leaves_what_is_promised(finished):
     run = Run(folder)
     assert run.results["WA"] > 0.8  # tones of three pitches
     assert run.results["C"] > 0 and "best_epoch" not in run.results
-    assert run.results["left_out_log_probability"] < 0
     assert "layer_weights" not in run.results
-    assert "parts" in run.results
+    candidates = run.results["candidates"]
+    assert all(c["left_out_log_probability"] < 0 for c in candidates)
+    assert sum(c["share"] for c in candidates) == pytest.approx(1)
     for name in ("predictions.csv", "dev_predictions.csv", "run.json"):
         assert (folder / name).is_file()
     assert not (folder / "learning_curve.json").exists()

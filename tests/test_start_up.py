@@ -135,3 +135,20 @@ def test_engine_onnx_needs_a_graph(exported, recording, capsys):
         predict.main([str(exported), str(recording), "--engine", "onnx"])
     assert stopped.value.code == 2
     assert "has no model.onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "before, printed", [("", True), ("import modules.training", False)]
+)
+def test_no_warning_of_figures_that_nobody_saves(before, printed):
+    """Without torchvision, SpeechBrain's train logs warn at their import."""
+    code = (
+        "import sys; sys.modules['torchvision'] = None\n"
+        f"{before}\nimport speechbrain.utils.train_logger"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    warned = "torchvision is not available" in done.stdout + done.stderr
+    assert warned == printed

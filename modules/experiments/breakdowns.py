@@ -4,6 +4,7 @@ Every function returns plain values, as results.json has them.
 """
 
 import collections
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,7 @@ def calibrate(row: Row) -> dict | None:
         ``before`` and ``after``: ``confidence``, ``accuracy`` and number of
         ``utterances`` of each bin that is not empty. None without dev.
     """
-    truth, before, after, temperatures = [], [], [], []
+    truths, before, after, temperatures = [], [], [], []
     for run in row.runs.values():
         if run.dev is None:
             return None
@@ -100,10 +101,10 @@ def calibrate(row: Row) -> dict | None:
             run.probabilities("dev"), run.dev["truth"].to_numpy()
         )
         temperatures.append(temperature)
-        truth.append(run.test["truth"])
+        truths.append(run.test["truth"])
         before.append(run.probabilities("test"))
         after.append(calibration.temper(before[-1], temperature))
-    truth = np.concatenate(truth)
+    truth = np.concatenate(truths)
     both = np.concatenate(before), np.concatenate(after)
     return {
         "temperature": float(np.mean(temperatures)),
@@ -143,7 +144,7 @@ def smoothing_siblings(plan: Plan, row: Row, rows: list[Row]) -> list[Row]:
     ]
     if len(siblings) < 2 or row not in siblings:
         return [row]
-    return sorted(siblings, key=lambda other: smoothing(plan, other))
+    return sorted(siblings, key=lambda other: smoothing(plan, other) or 0.0)
 
 
 def agreement(row: Row, most_bins: int = 5) -> list[dict]:
@@ -182,7 +183,7 @@ def confident_examples(row: Row, labels: list[str], count: int = 3) -> dict:
     frame = row.utterances
     frame = frame[frame["seed"] == frame["seed"].min()]
     frame = frame.sort_values("confidence", ascending=False, kind="stable")
-    examples = {"system": row.name}
+    examples: dict[str, Any] = {"system": row.name}
     for kind, right in (("right", True), ("wrong", False)):
         chosen = frame[frame["right"] == right].head(count)
         examples[kind] = [

@@ -68,6 +68,11 @@ class Entry(BaseModel):
     name: Any = None
     hparams: HparamsFile | None = None
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settings: all keys but name and hparams."""
+        return self.model_extra or {}
+
 
 class LateFusion(BaseModel):
     """A system whose probabilities are those of other systems, weighted."""
@@ -101,7 +106,7 @@ class Published(BaseModel):
     @model_validator(mode="after")
     def _read(self) -> "Published":
         metrics = [self.metric] if isinstance(self.metric, str) else self.metric
-        for metric in metrics or [None]:
+        for metric in metrics or [""]:
             if metric not in METRICS or len(metrics) > 2:
                 raise ValueError(
                     f"published metric '{metric}' is unknown: choose one of "
@@ -233,11 +238,11 @@ def read_experiment_file(path: pathlib.Path) -> ExperimentFile:
     try:
         return ExperimentFile.model_validate(given)
     except ValidationError as problem:
-        sentence = _sentence(given, problem.errors()[0])
+        sentence = _sentence(given, problem)
         raise BadInput(f"{path}: {sentence}") from problem
 
 
-def _sentence(given: dict, error: dict) -> str:
+def _sentence(given: dict, problem: ValidationError) -> str:
     """Return an error of pydantic, or of unknown keys, in a sentence."""
     fields = ExperimentFile.model_fields
     if "floor" in given:
@@ -253,9 +258,10 @@ def _sentence(given: dict, error: dict) -> str:
                 f"unknown key {key}: {hint}An experiment file has "
                 f"{', '.join(fields)}"
             )
+    error = problem.errors()[0]
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    key = error["loc"][0]
+    key = str(error["loc"][0])
     if not given.get(key):
         return f"it has no {key}: give {fields[key].description}"
     return f"{key} must be {fields[key].description}, not {_short(given[key])}"

@@ -74,6 +74,7 @@ def fuse_runs(folders: list[pathlib.Path], target: pathlib.Path) -> dict:
         split: np.stack([_aligned(first, run, split) for run in runs])
         for split in ("dev", "test")
     }
+    assert first.dev is not None, "see _aligned"
     weights = fit_weights(both["dev"], first.dev["truth"].to_numpy())
     target = pathlib.Path(target)
     target.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ settings take precedence over the grid, the grid and the command line over
 import dataclasses
 import pathlib
 import re
+from collections.abc import Sequence
 
 from modules.errors import BadInput
 from modules.experiments.experiment_file import (
@@ -39,7 +40,7 @@ EXPERIMENT = "<experiment>"
 
 def read_plan(
     file: str | pathlib.Path,
-    overrides: list[str] = (),
+    overrides: Sequence[str] = (),
     seeds: list[int] | None = None,
     output_folder: str | None = None,
 ) -> Plan:
@@ -63,10 +64,9 @@ def read_plan(
         If something in the file or the overrides cannot be run.
     """
     file, overrides = pathlib.Path(file), list(overrides)
-    of_one = not is_experiment(file)
-    experiment = None if of_one else read_experiment_file(file)
+    experiment = read_experiment_file(file) if is_experiment(file) else None
     _check_keys(file, overrides, experiment)
-    if of_one:
+    if experiment is None:
         experiment, systems, folder = _of_one_system(file, overrides)
     else:
         folder = f"results/{file.resolve().parent.name}/{file.stem}"
@@ -144,14 +144,14 @@ def systems_of(
         shared = {k: v for k, v in common.items() if reach(k, file)}
         values = {
             key: value
-            for key, value in varied.model_extra.items()
-            if reach(key, file) and key not in own.model_extra
+            for key, value in varied.values.items()
+            if reach(key, file) and key not in own.values
         }
         settings = {
             key: value.replace(EXPERIMENT, str(folder))
             if isinstance(value, str)
             else value
-            for key, value in (shared | values | own.model_extra).items()
+            for key, value in (shared | values | own.values).items()
         }
         column = varied.name if values or varied.hparams else ""
         made = System(own.name, settings, file, column)
@@ -181,7 +181,7 @@ def _check_keys(
 ) -> None:
     """Refuse keys that the experiment itself sets."""
     entries = [*experiment.systems, *experiment.grid] if experiment else []
-    varied = {key for entry in entries for key in entry.model_extra}
+    varied = {key for entry in entries for key in entry.values}
     for key in _keys(overrides):
         if key in OWN_KEYS:
             raise BadInput(

@@ -65,7 +65,7 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     return threads
 
 
-def _read(path: pathlib.Path) -> dict:
+def _read(path: pathlib.Path) -> _Record:
     """Return the record of an earlier start, or one without systems."""
     if not path.exists():
         return {"systems": {}}

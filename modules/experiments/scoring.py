@@ -125,8 +125,13 @@ def format_scores(result: dict) -> str:
         f"{result['n']} recordings of {len(result['labels'])} shared classes "
         f"({', '.join(result['labels'])})",
         _line("all classes of the model", own),
-        _line("shared classes alone", shared),
     ]
+    if len(result["labels"]) > 1:
+        lines.append(_line("shared classes alone", shared))
+    else:
+        lines.append(
+            "one shared class alone cannot be scored: every answer is right"
+        )
     if result["answered_otherwise"]:
         lines.append(
             f"{result['answered_otherwise']} recordings got a class that the "

@@ -23,8 +23,7 @@ class FrozenUpstream:
     cache_format : str
         Number format, see `modules.features.stored_states.FORMATS`.
     cache_device : str
-        Device whose memory keeps all hidden states; None: they are
-        memory-mapped from the disk.
+        Device whose memory keeps the hidden states; None: the disk does.
     encode_seconds : float
         Audio per batch of the encoder; None: one recording on a CPU, four
         minutes on a GPU.

@@ -32,7 +32,7 @@ class StoredStates:
 
     values: torch.Tensor
     moments: torch.Tensor
-    scales: torch.Tensor = None
+    scales: torch.Tensor | None = None
 
     @classmethod
     def from_hidden_states(cls, states, dtype):

@@ -1,6 +1,7 @@
 """The whole model: a frozen encoder and the heads of one or several folds."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,11 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
     """
+
+    encoder: Any  # None until `load`
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        channel="mean",
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -65,6 +71,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.channel = channel
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))

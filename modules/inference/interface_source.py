@@ -44,9 +44,10 @@ def self_contained_source(classes: list[str], start: str = INTERFACE) -> str:
     files = [_file(path.rpartition(".")[0]) for path in own]
     names = _with_imports([*files, start])
     inside = {name.removesuffix(".py").replace("/", ".") for name in names}
-    title = ast.get_docstring(ast.parse((ROOT / start).read_text()))
+    text = (ROOT / start).read_text(encoding="utf-8")
+    title = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
     parts = [
-        f'"""{title.splitlines()[0]}\n\n'
+        f'"""{title}\n\n'
         "Written by export.py from the modules of the training; do not edit.\n"
         '"""\n'
     ]

@@ -41,6 +41,8 @@ class Engine:
         Names of the classes that answers have.
     places : list of int
         Of these among the model's classes.
+    channel : str
+        What is read of stereo; by default what the training read.
     """
 
     def __init__(self, options, count: int = 1):
@@ -58,6 +60,7 @@ class Engine:
             found = load_model(self.folder, self.device)
         self.model, labels = found
         self.is_onnx = is_onnx
+        self.channel = options.channel or self.model.channel
         self.places = choose_labels(labels, options.labels)
         self.labels = [labels[place] for place in self.places]
 
@@ -94,7 +97,7 @@ def make_cutter(options, files: list[str]) -> tuple[Cutter | None, dict]:
     """
     segment, hop = options.segments, options.hop
     check_segments(segment, hop)
-    settings = {"segments": segment, "hop": hop, "channel": options.channel}
+    settings = {"segments": segment, "hop": hop}
     if options.vad:
         from modules.inference.turns import check_vad, cut_into_speech
 
@@ -158,15 +161,21 @@ def classify(
             options.batch_size,
             engine.device,
             progress,
-            options.channel,
+            engine.channel,
             cutter,
             options.embeddings is not None,
         )
 
+    trained_on = engine.model.channel
+    if engine.channel not in (trained_on, "each"):
+        warned.append(
+            f"the model was trained on --channel {trained_on} of stereo, "
+            f"not on {engine.channel}"
+        )
     if options.output is None or len(make_chunks(files)) < 2:
         return classify_some(files, True), None
     settings |= {"embeddings": options.embeddings is not None}
-    settings |= {"engine": options.engine}
+    settings |= {"engine": options.engine, "channel": engine.channel}
     digest = digest_job(engine.digest(), files, settings)
     with Parts(options.output, digest).open() as parts:
         return parts.classify(files, classify_some, warned), parts
@@ -223,4 +232,4 @@ def plot(engine: Engine, options, rows) -> None:
     from modules.inference.recording_plots import plot_recordings
 
     model, labels, device = engine.model, engine.labels, engine.device
-    plot_recordings(options.plot, model, rows, labels, device, options.channel)
+    plot_recordings(options.plot, model, rows, labels, device, engine.channel)

@@ -188,9 +188,11 @@ def follow(engine, options) -> Iterator[str]:
             f"second, not {rate}"
         )
     count = max(1, round(hop * rate))
-    source = contextlib.nullcontext(read_raw(sys.stdin.buffer, count))
+    source: contextlib.AbstractContextManager
     if options.paths == ["microphone"]:
         source = open_microphone(rate, count)
+    else:
+        source = contextlib.nullcontext(read_raw(sys.stdin.buffer, count))
 
     def classify_samples(window):
         return classify_window(engine.model, window, rate, engine.device)

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput
 from modules.inference import emotion_onnx
+from modules.inference.emotion_model import EmotionModel
 from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx, Problem
 from modules.models.whisper_window import FRAME, encode_window
 
@@ -131,7 +132,7 @@ def check_installed() -> None:
 
 def write_onnx(
     folder: pathlib.Path,
-    model: nn.Module,
+    model: EmotionModel,
     labels: list[str],
     longest_seconds: int,
     int8: bool = False,
@@ -169,6 +170,7 @@ def write_onnx(
         "shortest_samples": SHORTEST,
         "longest_seconds": longest_seconds,
         "whisper": whisper,
+        "channel": model.channel,
         "operator_set": OPERATOR_SET,
         "weights": "int8" if int8 else "float32",
     }
@@ -181,7 +183,7 @@ def write_onnx(
     shutil.copyfile(emotion_onnx.__file__, folder / "emotion_onnx.py")
 
 
-def check_exportable(model: nn.Module) -> None:
+def check_exportable(model: EmotionModel) -> None:
     """Refuse what no graph is written for.
 
     Raises

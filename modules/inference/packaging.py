@@ -25,9 +25,10 @@ sample_rate: 16000
 model: !new:custom_interface.EmotionModel
 {arguments}
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
-
+{normalizer}
 modules:
     compute_features: !new:custom_interface.ComputeFeatures
+        channel: !ref <channel>
     mean_var_norm: !new:custom_interface.MeanVarNorm
     embedding_model: !new:custom_interface.EmbeddingModel
         model: !ref <model>
@@ -37,6 +38,12 @@ modules:
 pretrainer: !new:custom_interface.ModelFolder
     model: !ref <model>
     label_encoder: !ref <label_encoder>
+"""
+
+# Of models that read one channel: SpeechBrain takes the mean by default.
+KEEP_CHANNELS = """\
+audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
+    mix: keep
 """
 
 
@@ -51,11 +58,18 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
         "whisper_window": run.graph["encoder"]["whisper_window"],
+        "channel": run.graph["encoder"].get("channel", "mean"),
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
     }
+    return format_hyperparams(values)
+
+
+def format_hyperparams(values: dict) -> str:
+    """Return the text of hyperparams.yaml with the values of a model."""
     return HYPERPARAMS.format(
+        normalizer="" if values["channel"] == "mean" else KEEP_CHANNELS,
         values=yaml.safe_dump(values, sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from modules.models.channels import ChannelDropout
-from modules.models.fusion import PairPooling, pair_of_sizes
+from modules.models.fusion import PairPooling
 from modules.models.padding import pad_utterances
 
 # Utterances that are padded to one length and pooled together on a CPU.
@@ -48,15 +48,15 @@ class Embedding(nn.Module):
 
     def __init__(
         self,
-        num_hidden_states: int,
-        hidden_size: int,
+        num_hidden_states: int | tuple[int, int],
+        hidden_size: int | tuple[int, int],
         layer_pooling: Callable,
         pooling: Callable,
         projection: Callable | None = None,
         channel_dropout: float = 0.0,
     ):
         super().__init__()
-        if pair_of_sizes(num_hidden_states):
+        if not isinstance(num_hidden_states, int):
             self.layer_pooling = PairPooling(
                 *(layer_pooling(count) for count in num_hidden_states)
             )

@@ -126,7 +126,7 @@ def is_own_class(path: Any) -> bool:
     return short and _OWN.fullmatch(path) is not None
 
 
-def find_class(path: str) -> type:
+def find_class(path: str) -> Any:
     """Return the class of a path such as ``torch.nn.Linear``.
 
     Raises

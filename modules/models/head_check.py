@@ -167,11 +167,12 @@ def try_head(source, head, sizes: dict) -> None:
         torch.randn(layers, 1, _FRAMES, size, generator=generator)
         for layers, size in shapes
     ]
+    given: Any = states[0]
     if pair:
         frames = torch.tensor([_FRAMES])
-        states = [PaddedPair(*states, (frames, frames))]
+        given = PaddedPair(states[0], states[1], (frames, frames))
     try:
-        scores = head(states[0], torch.ones(1))
+        scores = head(given, torch.ones(1))
         shape = tuple(scores.shape)
         finite = bool(torch.isfinite(scores).all())
     except Exception as problem:  # of any class, for parts of any kind

@@ -94,13 +94,13 @@ class Pooling(nn.Module):
     Arguments
     ---------
     input_size : int
-        Number of channels; ``output_size`` alone needs it.
+        Number of channels; ``output_size`` alone needs it. 0: not given.
     """
 
     # Whether training needs all utterances of a batch in one call.
     whole_batch = False
 
-    def __init__(self, input_size: int | None = None):
+    def __init__(self, input_size: int = 0):
         super().__init__()
         self.input_size = input_size
 

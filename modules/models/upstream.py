@@ -5,7 +5,7 @@ import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
-from modules.models.encoder import FrozenEncoder, count_frames
+from modules.models.encoder import FrozenEncoder, computed_seconds, count_frames
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
@@ -55,6 +55,10 @@ class HubUpstream:
         """Return the frames of an utterance."""
         return count_frames(self.config, samples)
 
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that encoding an utterance costs."""
+        return computed_seconds(self.config, self.whisper_window, seconds)
+
     def digest(self, precision="fp32"):
         """Identify all that decides what it returns."""
         return encoder_digest(self.folder, precision, self.whisper_window)
@@ -95,7 +99,8 @@ class CodeUpstream:
     folder = None
 
     def __init__(self, path: str):
-        self.path, self.make_it = path, find_class(path)
+        self.path = path
+        self.make_it = find_class(path)
         if not hasattr(self.make_it, "count_frames"):
             raise BadInput(f"{path} is not an encoder: it has no count_frames")
         self.num_hidden_states = self.make_it.num_hidden_states
@@ -104,6 +109,10 @@ class CodeUpstream:
     def count_frames(self, samples):
         """Return the frames of an utterance."""
         return self.make_it.count_frames(samples)
+
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that encoding an utterance costs."""
+        return seconds
 
     def digest(self, precision="fp32"):
         """Return the SHA-256 of the class's path and source."""

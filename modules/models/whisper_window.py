@@ -6,8 +6,9 @@ much as one of 30 s. A shorter window cuts the log-mel spectrogram and the
 position embeddings. It depends on the utterance alone, never on batch mates.
 """
 
+from typing import Any
+
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from modules.audio import SAMPLE_RATE
@@ -85,7 +86,7 @@ def split_into_windows(
     >>> split_into_windows(40_000, None, 480_000)
     [(40000, 480000)]
     """
-    if window != FIT:
+    if not isinstance(window, str):
         size = longest if window is None else window * SAMPLE_RATE
         return [
             (min(size, samples - start), size)
@@ -101,7 +102,7 @@ def split_into_windows(
     ]
 
 
-def encode_window(encoder: nn.Module, mels: torch.Tensor) -> torch.Tensor:
+def encode_window(encoder: Any, mels: torch.Tensor) -> torch.Tensor:
     """Return the hidden states of windows of any length.
 
     transformers' forward pass accepts the full window alone. For that one both

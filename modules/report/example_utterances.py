@@ -1,6 +1,7 @@
 """Plots and sound of the example utterances of one system."""
 
 import io
+from typing import Any
 
 import soundfile
 import torch
@@ -10,7 +11,7 @@ from modules.audio import SAMPLE_RATE, read_speech
 from modules.errors import BadInput
 from modules.experiments.plan import Plan, PlannedRun
 from modules.features.stored_states import StoredStates
-from modules.manifest import read_manifest
+from modules.manifest import channel_of, read_manifest, recording_of
 from modules.plots import draw_attention, draw_spectrogram, draw_waveform
 from modules.report.plots import STYLE, data_uri, embed, plt
 from modules.training.configuration import load_configuration
@@ -62,7 +63,9 @@ class _ExampleRun:
 
     def __init__(self, plan: Plan, run: PlannedRun):
         self.plan, self.run = plan, run
-        self.entries = self.head = self.cache = None
+        self.entries: dict[str, dict] | None = None
+        self.head: Any = None
+        self.cache: Any = None
         self.problem = ""
 
     def read(self, utterance: str) -> tuple:
@@ -74,7 +77,8 @@ class _ExampleRun:
             self.entries = read_manifest(path, hparams["data_folder"])
             self._load_head(hparams)
         entry = self.entries[utterance]
-        return read_speech(entry["wav"]), self._attention(entry)
+        waveform = read_speech(entry["wav"], channel=channel_of(entry))
+        return waveform, self._attention(entry)
 
     def _load_head(self, hparams):
         """Load the head and the stored hidden states, as far as there are."""
@@ -92,7 +96,7 @@ class _ExampleRun:
         if self.head is None or self.cache is None:
             return None
         try:
-            stored = self.cache.read(entry["sha256"])
+            stored = self.cache.read(recording_of(entry))
         except (BadInput, KeyError):
             self.problem = (
                 "Attention cannot be shown: the stored hidden states of a "
@@ -114,15 +118,15 @@ def _plots(
     cut = len(waveform) > samples
     if cut and attention is not None:
         attention = attention[: round(len(attention) * samples / len(waveform))]
-    waveform = waveform[:samples].numpy()
-    seconds = len(waveform) / SAMPLE_RATE
+    shown = waveform[:samples].numpy()
+    seconds = len(shown) / SAMPLE_RATE
     content = "Waveform and spectrogram"
     with plt.rc_context(STYLE):
         panels = 2 if attention is None else 3
         figure = Figure(figsize=(5.4, 1.1 * panels), layout="constrained")
         axes = figure.subplots(panels, sharex=True)
-        draw_waveform(axes[0], waveform, SAMPLE_RATE)
-        draw_spectrogram(axes[1], waveform, SAMPLE_RATE)
+        draw_waveform(axes[0], shown, SAMPLE_RATE)
+        draw_spectrogram(axes[1], shown, SAMPLE_RATE)
         if attention is not None:
             draw_attention(axes[2], attention.numpy(), seconds)
             axes[2].set_ylabel("attention")
@@ -136,7 +140,7 @@ def _plots(
         alt = f"{content}: utterance {example['utterance']}."
         plot = embed(figure, alt, "png", dpi=130)
     sound = io.BytesIO()
-    soundfile.write(sound, waveform, SAMPLE_RATE, format="FLAC")
+    soundfile.write(sound, shown, SAMPLE_RATE, format="FLAC")
     return {
         "plot": plot,
         "sound": data_uri(sound.getvalue(), "audio/flac"),

@@ -4,6 +4,7 @@ import base64
 import functools
 import io
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,14 +14,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 BLUE, ORANGE, GREY = "#2a5d84", "#d1803c", "#888888"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
-    "axes.prop_cycle": matplotlib.cycler(
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(
         color=[BLUE, ORANGE, "#5a8f5a", "#9c5a8a", "#8a7a3a", "#5f5f5f"]
     ),
     "legend.frameon": False,

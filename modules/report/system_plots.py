@@ -1,6 +1,7 @@
 """Plots of one system of results.json; see `modules.report.plots`."""
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from modules.experiments.breakdowns import CURVES
 from modules.report.plots import by_epoch, embed, legend_outside, plt, styled
@@ -77,7 +78,7 @@ def draw_layer_weights(by_fold: dict) -> dict:
     axes.axhline(1 / count, color="#888888", linestyle="--", label="uniform")
     axes.set(xlabel="layer (0: input of the transformer)", ylabel="weight")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     legend_outside(axes)
     return embed(
         figure,

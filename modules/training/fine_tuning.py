@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from typing import Any
 
 import speechbrain as sb
 import torch
@@ -44,7 +45,7 @@ class FineTunedUpstream:
         Identifies the encoder before its training.
     """
 
-    encoder = None
+    encoder: Any = None
 
     def __init__(
         self, encoder_hub: str, encoder_revision: str | None = None, **options

@@ -159,6 +159,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
                 "precision": hparams.get("encoder_precision", "fp32"),
                 "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
+                "channel": hparams.get("channel", "mean"),
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
         },
@@ -176,9 +177,10 @@ def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):
     """
     name = f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
     weights = head.embedding.layer_weights()
+    truth, predicted = trained.test.pairs()
     results = (
         {"system": name}
-        | score(*trained.test.pairs(), labels)
+        | score(truth, predicted, labels)
         | {f"n_{split}": len(manifests[split]) for split in manifests}
         | {key: hparams.get(key) for key in _REPORTED}
         | trained.chosen

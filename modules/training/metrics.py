@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
+from sklearn.metrics import f1_score, recall_score
 
 
 def score(truth: list[int], prediction: list[int], labels: list[str]) -> dict:
@@ -24,7 +24,9 @@ def score(truth: list[int], prediction: list[int], labels: list[str]) -> dict:
         truth), ``macro_f1`` (over the same classes), ``recall`` per class
         (None where a class has no utterance), ``confusion`` (rows: truth).
     """
-    classes = list(range(len(labels)))
+    # Not scikit-learn's, which warns where there is one label.
+    confusion = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(confusion, (truth, prediction), 1)
     present = sorted(set(truth))
     recall = recall_score(
         truth, prediction, labels=present, average=None, zero_division=0
@@ -44,9 +46,7 @@ def score(truth: list[int], prediction: list[int], labels: list[str]) -> dict:
             )
         ),
         "recall": recalls,
-        "confusion": confusion_matrix(
-            truth, prediction, labels=classes
-        ).tolist(),
+        "confusion": confusion.tolist(),
         "labels": list(labels),
     }
 

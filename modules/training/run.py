@@ -256,12 +256,12 @@ class Run:
                 rows = list(csv.DictReader(lines, strict=True))
         except (OSError, ValueError, csv.Error) as problem:
             raise self._damaged(name, problem) from problem
-        problem = wrong_rows(rows, self.labels)
+        wrong = wrong_rows(rows, self.labels)
         count = self.results.get(f"n_{_SPLIT_OF.get(name)}", len(rows))
-        if not problem and len(rows) != count:
-            problem = f"it has {len(rows)} rows instead of {count}"
-        if problem:
-            raise self._damaged(name, problem)
+        if not wrong and len(rows) != count:
+            wrong = f"it has {len(rows)} rows instead of {count}"
+        if wrong:
+            raise self._damaged(name, wrong)
         return rows
 
     def _read(self, name):

@@ -42,10 +42,9 @@ def wrong_results(results: dict) -> str | None:
         if not 0 <= value <= 1:
             return f"{key} is {value}"
     rows = results.get("confusion")
-    shape = isinstance(rows, list) and [
+    if not isinstance(rows, list) or [
         len(row) if isinstance(row, list) else -1 for row in rows
-    ]
-    if shape != [len(labels)] * len(labels):
+    ] != [len(labels)] * len(labels):
         return "its confusion does not have a row per label"
     if not all(type(n) is int and n >= 0 for row in rows for n in row):
         return "its confusion contains what is no count"

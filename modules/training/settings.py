@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.fbank import FBANK
@@ -86,6 +87,7 @@ CHECKS = {
     "number_of_folds": whole(1, 1000),
     "test_fold": whole(1, 1000),
     "dev_split": one_of("random", "speaker"),
+    "channel": one_of(*CHANNEL_CHOICES),
     "encoder_hub": text(),
     "encoder_revision": or_null(text()),
     "encoder_precision": one_of("auto", *PRECISIONS),

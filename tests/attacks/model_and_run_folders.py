@@ -1,17 +1,21 @@
 """A model's folder and a run's folder with random weights, to be attacked."""
 
+import contextlib
 import json
+import resource
 import shutil
+import signal
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 from speechbrain.dataio.encoder import CategoricalEncoder
 
 from demo.random_encoder import make_random_encoder
+from modules.errors import BadInput
 from modules.files import write_json, write_rows
-from modules.inference.packaging import HYPERPARAMS
+from modules.inference.loading import load_model
+from modules.inference.packaging import format_hyperparams
 from modules.models.graph import build
 from modules.training.metrics import score
 
@@ -29,6 +33,7 @@ HEAD = {
 }
 SIZES = {"num_hidden_states": 3, "hidden_size": 32, "num_classes": 3}
 LABELS = ["angry", "happy", "sad"]
+GIGABYTE = 2**30
 
 
 @pytest.fixture(scope="session")
@@ -74,16 +79,12 @@ def write_hyperparams(path, **changes):
             "model.safetensors",
         ],
         "whisper_window": None,
+        "channel": "mean",
         "members": 1,
         "head": HEAD,
         "sizes": SIZES,
     } | changes
-    path.write_text(
-        HYPERPARAMS.format(
-            values=yaml.safe_dump(values, sort_keys=False),
-            arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
-        )
-    )
+    path.write_text(format_hyperparams(values))
 
 
 @pytest.fixture(scope="session")
@@ -170,3 +171,31 @@ def assert_one_sentence(problem, *words):
     assert ":" in text, f"no remedy: {text}"
     for word in words:
         assert word in text, f"{word!r} is not in: {text}"
+
+
+@contextlib.contextmanager
+def bounded(seconds=30, more=4 * GIGABYTE):
+    """Stop what hangs; refuse memory beyond what the process has now."""
+
+    def stop(signum, frame):
+        raise TimeoutError(f"not done in {seconds} s")
+
+    pages = int(open("/proc/self/statm").read().split()[0])
+    now = pages * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    handler = signal.signal(signal.SIGALRM, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, before[1]))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def refuse(folder, *words):
+    """Load a folder; check the one sentence that comes of it."""
+    with bounded(), pytest.raises(BadInput) as caught:
+        load_model(folder)
+    assert_one_sentence(caught.value, *words)

@@ -1,14 +1,10 @@
 """Law 11: a stranger's model folder becomes a sentence, and runs nothing."""
 
-import contextlib
 import json
-import resource
 import shutil
-import signal
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import predict
 from modules.errors import BadInput
@@ -19,41 +15,12 @@ from tests.attacks.model_and_run_folders import (
     LABELS,
     SIZES,
     assert_one_sentence,
+    bounded,
     change_json,
-    head_weights,
+    refuse,
     write_hyperparams,
     write_labels,
 )
-
-GIGABYTE = 2**30
-
-
-@contextlib.contextmanager
-def bounded(seconds=30, more=4 * GIGABYTE):
-    """Stop what hangs; refuse memory beyond what the process has now."""
-
-    def stop(signum, frame):
-        raise TimeoutError(f"not done in {seconds} s")
-
-    pages = int(open("/proc/self/statm").read().split()[0])
-    now = pages * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGALRM, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (now + more, before[1]))
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        resource.setrlimit(resource.RLIMIT_AS, before)
-        signal.signal(signal.SIGALRM, handler)
-
-
-def refuse(folder, *words):
-    """Load a folder; check the one sentence that comes of it."""
-    with bounded(), pytest.raises(BadInput) as caught:
-        load_model(folder)
-    assert_one_sentence(caught.value, *words)
 
 
 def test_a_folder_that_nobody_attacked_works(whole_model):
@@ -282,69 +249,7 @@ def test_another_sampling_rate_is_refused(model):
     refuse(model, "sampling_rate 8000")
 
 
-# ---- weights and labels
-
-
-def change_weights(path, change):
-    """Rewrite a safetensors file."""
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-@pytest.mark.parametrize("share", [1, 6, 30])
-def test_missing_tensors_are_never_replaced_by_chance(model, share):
-    def drop(tensors):
-        for name in sorted(tensors)[:share]:
-            del tensors[name]
-
-    change_weights(model / "encoder/model.safetensors", drop)
-    refuse(model, "lack", "download the encoder again")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["head", "encoder/model"])
-def test_values_that_are_not_finite_are_refused(model, name, value):
-    def spoil(tensors):
-        tensors[sorted(tensors)[0]].view(-1)[0] = value
-
-    change_weights(model / f"{name}.safetensors", spoil)
-    refuse(model, "not finite")
-
-
-def test_weights_that_overflow_are_refused(model):
-    def spoil(tensors):
-        for tensor in tensors.values():
-            tensor.fill_(3e38)
-
-    change_weights(model / "head.safetensors", spoil)
-    refuse(model, "not finite")
-
-
-def test_tensors_of_another_shape_are_refused(model):
-    def spoil(tensors):
-        name = "encoder.layers.0.attention.k_proj.weight"
-        tensors[name] = torch.zeros(16, 32)
-
-    change_weights(model / "encoder/model.safetensors", spoil)
-    refuse(model, "cannot be loaded")
-
-
-def test_a_tensor_too_many_in_the_head_is_refused(model):
-    tensors = head_weights() | {"0.more": torch.zeros(1)}
-    save_file(tensors, model / "head.safetensors")
-    refuse(model, "0.more")
-
-
-def test_an_encoder_of_another_size_is_refused(model):
-    sizes = SIZES | {"num_hidden_states": 4}
-    write_hyperparams(model / "hyperparams.yaml", sizes=sizes)
-
-    def grow(tensors):
-        tensors["0.embedding.layer_pooling.scores"] = torch.zeros(4)
-
-    change_weights(model / "head.safetensors", grow)
-    refuse(model, "num_hidden_states [3]")
+# ---- labels
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from modules.errors import BadInput
 from modules.files import read_json
 from modules.models.graph import build, describe
-from modules.models.head import Standardization
+from modules.models.standardization import Standardization
 from modules.training.linear import LinearTrainer
 from modules.training.run import find_run
 

@@ -63,3 +63,13 @@ def test_no_shared_class_is_one_sentence():
 def test_a_wrong_map_is_one_sentence(text):
     with pytest.raises(BadInput, match="--labels_map"):
         parse_labels_map(text)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_shared_class_is_a_sentence_and_no_warning():
+    result = scores(truth=["calm"] * 5)
+    assert result["all"]["WA"] == 0.2
+    assert result["shared"]["confusion"] == [[5]]
+    text = format_scores(result)
+    assert "one shared class alone cannot be scored" in text
+    assert "shared classes alone: WA" not in text

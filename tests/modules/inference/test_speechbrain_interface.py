@@ -98,7 +98,7 @@ def test_fresh_process_empty_folder_offline_read_only(
     environment = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PYTHON", "HF_"))
+        if not key.startswith(("PYTHON", "HF_", "COVERAGE"))
     }
     run = subprocess.run(
         [sys.executable, "../fresh.py", str(folder), wav],

@@ -8,12 +8,18 @@ import torch
 from heads import describe_head, make_joint_head, store
 
 from modules.errors import BadInput
-from modules.models.head import Standardization
 from modules.models.layer_pooling import LayerStack
-from modules.training import logistic_regression
-from modules.training.linear import LinearTrainer, check_linear, embed
+from modules.models.standardization import Standardization
+from modules.training import linear, logistic_regression
+from modules.training.linear import (
+    SHARPNESS,
+    LinearTrainer,
+    check_linear,
+    embed,
+)
 
-PARTS = [["means"], ["means", "correlations"]]
+MEANS, BOTH = {"means": 1}, {"means": 1, "correlations": 1}
+CANDIDATES = [MEANS, BOTH]
 
 
 def test_soft_targets_and_smoothing_by_hand():
@@ -89,7 +95,7 @@ def test_more_values_than_utterances_or_fewer(n_train, n_dev):
     dev = Dataset([0, 1] * (n_dev // 2), 1)
     head = make_head()
     LinearTrainer(C=1.0, train_on_dev=False).fit(head, train, dev)
-    embeddings = embed(head, train)
+    embeddings = embed(head, {"train": train})
     weights, bias = logistic_regression.fit(
         head.standardization(embeddings).double().numpy(),
         torch.nn.functional.one_hot(train.targets).double(),
@@ -127,39 +133,60 @@ class Correlated(Dataset):
             self.append((name, store(states), label))
 
 
-def test_correlations_are_used_where_left_out_speakers_gain_by_them():
+def shares(chosen):
+    return [candidate["share"] for candidate in chosen["candidates"]]
+
+
+def test_the_candidate_that_left_out_speakers_prefer_has_the_share():
     train, dev = Correlated([0, 1] * 20, 0), Correlated([0, 1] * 20, 1)
     head = make_joint().eval()
-    _, chosen = LinearTrainer(candidates=PARTS).fit(head, train, dev)
-    assert chosen["parts"] == PARTS[1] and chosen["dev_WA"] == 1
-    means = LinearTrainer(candidates=PARTS[:1]).fit(make_joint(), train, dev)
-    unused = means[1]["left_out_log_probability"]
-    assert chosen["left_out_log_probability"] > unused + 0.1
+    _, chosen = LinearTrainer(candidates=CANDIDATES).fit(head, train, dev)
+    assert shares(chosen)[1] > 0.99 and chosen["dev_WA"] == 1
+    scores = [c["left_out_log_probability"] for c in chosen["candidates"]]
+    expected = torch.softmax(SHARPNESS * torch.tensor(scores).double(), 0)
+    assert shares(chosen) == pytest.approx(expected.tolist())
 
 
-def test_correlations_that_are_noise_are_left_out():
+def test_candidates_are_averaged_by_their_shares(monkeypatch):
+    monkeypatch.setattr(linear, "SHARPNESS", 2.0)
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
-    head, means = make_joint().eval(), make_joint().eval()
-    _, chosen = LinearTrainer(candidates=PARTS).fit(head, train, dev)
-    _, expected = LinearTrainer(candidates=PARTS[:1]).fit(means, train, dev)
-    assert chosen == expected and chosen["parts"] == ["means"]
+    heads = [make_joint().eval() for _ in range(3)]
     states = [stored for _, stored, _ in dev]
-    torch.testing.assert_close(head(states), means(states))
+    for head, candidates in zip(heads, [CANDIDATES, [MEANS], [BOTH]]):
+        trainer = LinearTrainer(C=10.0, candidates=candidates)
+        _, chosen = trainer.fit(head, train, dev)
+        if len(candidates) == 2:
+            weights = shares(chosen)
+    assert min(weights) > 0.1, "neither has all"
+    scores = [
+        head.classifier(head.standardization(head.embedding(states)))
+        for head in heads
+    ]
+    expected = weights[0] * scores[1] + weights[1] * scores[2]
+    torch.testing.assert_close(scores[0], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_without_speakers_to_leave_out_the_first_candidate_is_used():
-    trainer = LinearTrainer(candidates=PARTS)
+    trainer = LinearTrainer(candidates=CANDIDATES)
     train, dev = Dataset([0] * 9 + [1], 0), Dataset([0], 1)
     _, chosen = trainer.fit(make_joint(), train, dev)
-    assert chosen["parts"] == ["means"]
-    assert chosen["left_out_log_probability"] is None
+    assert [c["parts"] for c in chosen["candidates"]] == [MEANS]
+    assert chosen["candidates"][0]["left_out_log_probability"] is None
+
+
+def test_a_candidate_with_a_part_that_is_not_there_is_refused():
+    trainer = LinearTrainer(candidates=[{"voice": 1}])
+    train, dev = Dataset([0, 1] * 9, 0), Dataset([0, 1], 1)
+    with pytest.raises(BadInput, match="names the part voice.* means, corr"):
+        trainer.fit(make_joint(), train, dev)
 
 
 def test_a_given_C_is_used():
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
     _, chosen = LinearTrainer(C=17.0).fit(make_head(), train, dev)
-    assert chosen["C"] == 17 and chosen["left_out_log_probability"] is None
-    trainer = LinearTrainer(C=17.0, candidates=PARTS)
+    assert chosen["C"] == 17
+    assert chosen["candidates"][0]["left_out_log_probability"] is None
+    trainer = LinearTrainer(C=17.0, candidates=CANDIDATES)
     _, chosen = trainer.fit(make_joint(), train, dev)
     assert chosen["C"] == 17, "also where the parts are chosen"
 
