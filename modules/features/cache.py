@@ -9,6 +9,7 @@ processes share what is there.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -45,7 +46,7 @@ class FeatureCache:
     cache_folder : str
         Shared by all encoders.
     encoder_hub : str
-        "fbank", a local folder or a name on the HuggingFace Hub.
+        "fbank", "vocal", a local folder or a name on the HuggingFace Hub.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     precision : str
@@ -119,7 +120,7 @@ class FeatureCache:
         """
         return self.store.read(recording)
 
-    def fill(self, recordings, make_encoder, device="cpu", progress=True):
+    def fill(self, recordings, make_encoder=None, device="cpu", progress=True):
         """Encode the recordings that are not there yet.
 
         Can be interrupted; what is written stays. Processes started by
@@ -132,7 +133,7 @@ class FeatureCache:
             Manifest entries ("wav", "sha256", "duration") by utterance.
         make_encoder : callable
             Returns a `modules.models.encoder.FrozenEncoder`; not called when
-            nothing is missing.
+            nothing is missing. None: the upstream of this cache makes it.
         device : str
             Where to compute.
         progress : bool
@@ -149,6 +150,9 @@ class FeatureCache:
             If the disk has no room or no permission, or a recording cannot
             be encoded.
         """
+        if make_encoder is None:
+            precision = self.identity["precision"]
+            make_encoder = functools.partial(self.upstream.make, precision)
         entries = {recording_of(e): e for e in recordings.values()}
         if not _agreed(self._missing(entries)):
             self.store.refresh()

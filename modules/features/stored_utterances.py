@@ -28,6 +28,8 @@ class StoredBatch:
 
     def to(self, device):
         """Return the batch on a device."""
+        # "cuda" is the current one, such as "cuda:0", which tensors name.
+        device = torch.empty(0, device=device).device
         return StoredBatch(
             self.id,
             [states.to(device) for states in self.hidden_states],

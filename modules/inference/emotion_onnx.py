@@ -285,7 +285,8 @@ class EmotionOnnx:
         """
         inputs = {"waveform": waveform}
         if self.whisper is not None:
-            inputs = whisper_inputs(waveform, **self.whisper)
+            inputs |= whisper_inputs(waveform, **self.whisper)
+        inputs = {i.name: inputs[i.name] for i in self._session.get_inputs()}
         try:
             probabilities, embedding = self._session.run(None, inputs)
         except Exception as problem:  # see _open_session

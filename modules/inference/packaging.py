@@ -13,7 +13,7 @@ from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.models.graph import classes, is_own_class
+from modules.models.graph import classes, find_class, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
@@ -81,9 +81,13 @@ def _encoder_classes(encoder_hub):
 
 
 def _public_name(encoder_hub):
-    """Return what to call an encoder: its name on the Hub, or its folder's."""
-    folder = pathlib.Path(encoder_hub).expanduser()
-    return folder.name if folder.is_dir() else encoder_hub
+    """Return what to call upstreams: a name on the Hub, or the folder's."""
+    names = [str(name) for name in upstream_names(encoder_hub)]
+    folders = [pathlib.Path(name).expanduser() for name in names]
+    return ",".join(
+        folder.name.replace(",", "_") if folder.is_dir() else name
+        for name, folder in zip(names, folders)
+    )
 
 
 def pinned_revision(folder, encoder_hub, revision):
@@ -100,7 +104,9 @@ def pinned_revision(folder, encoder_hub, revision):
         return revision
     if folder.parent.name == "snapshots":
         return folder.name
-    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+    names = upstream_names(encoder_hub)
+    local = any(pathlib.Path(name).expanduser().is_dir() for name in names)
+    return None if local else revision
 
 
 def _check_encoder(run, upstream):
@@ -190,8 +196,8 @@ def build(runs, include_encoder, licence, language, name):
     revision = first.graph["encoder"]["revision"]
     window = first.graph["encoder"]["whisper_window"]
     upstream = open_upstream(encoder_hub, revision, window)
-    is_pair = isinstance(upstream, UpstreamPair)
-    if is_pair and (include_encoder or upstream.is_local):
+    two = isinstance(upstream, UpstreamPair) and upstream.has_two_folders
+    if two and (include_encoder or upstream.is_local):
         raise BadInput(
             f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
@@ -205,7 +211,7 @@ def build(runs, include_encoder, licence, language, name):
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
-    # Fbank has no files: it is code.
+    # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
     weights = {
@@ -246,12 +252,23 @@ def build(runs, include_encoder, licence, language, name):
 def check_system(runs):
     """Refuse runs that are not folds of one system, or fine-tuned an encoder.
 
+    A class of a head may have an attribute ``not_exported``: the reason why it
+    cannot be used beyond its experiment.
+
     Raises
     ------
     BadInput
-        Naming two runs that differ, or the encoder to train a head on.
+        Naming two runs that differ, the encoder to train a head on, or the
+        reason.
     """
     first = runs[0]
+    for path in classes(first.graph["head"]):
+        reason = getattr(find_class(path), "not_exported", None)
+        if reason:
+            raise BadInput(
+                f"{first.folder} cannot be exported, {reason}: export another "
+                "system"
+            )
     for run in runs:
         if run.graph["encoder"]["fine_tuned"]:
             encoder = run.folder / "encoder"

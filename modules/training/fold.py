@@ -154,7 +154,7 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
             "head": description,
             "sizes": sizes,
             "encoder": {
-                "hub": hparams["encoder_hub"],
+                "hub": upstream.encoder_hub,
                 "revision": hparams["encoder_revision"],
                 "precision": hparams.get("encoder_precision", "fp32"),
                 "whisper_window": hparams["whisper_window"],
