@@ -11,6 +11,7 @@ from torch import nn
 
 from modules.errors import BadInput
 from modules.models.graph import build
+from modules.models.padding import count_samples
 from modules.models.upstream import open_upstream
 
 WEIGHTS = "head.safetensors"
@@ -127,13 +128,17 @@ class EmotionModel(nn.Module):
         wavs : torch.Tensor
             Mono waveforms at 16 kHz, padded; [batch, samples].
         lengths : torch.Tensor
-            Relative lengths, [batch].
+            In samples or as shares of the longest, see
+            `modules.models.padding.count_samples`; [batch].
 
         Returns
         -------
         embeddings : torch.Tensor
             [batch, members * values].
         """
+        if lengths is not None:
+            longest = wavs.shape[1]
+            lengths = count_samples(lengths, longest) / longest
         states, frames = self.encoder(wavs, lengths)
         return self.pool(states, frames / frames.max())
 
