@@ -116,7 +116,7 @@ def load_model(source, device="cpu"):
     """
     folder = locate_model(source)
     _check_folder(folder)
-    values = _read_values(folder)
+    values = read_values(folder)
     source = folder / HYPERPARAMS
     head, sizes = values["head"], values["sizes"]
     check_values(source, head, sizes, values["members"])
@@ -170,8 +170,19 @@ def _check_folder(folder):
             )
 
 
-def _read_values(folder):
-    """Return the plain values of hyperparams.yaml that make a model."""
+def read_values(folder):
+    """Return the plain values of hyperparams.yaml that make a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+
+    Raises
+    ------
+    BadInput
+        If they are missing or of other kinds.
+    """
     path = folder / HYPERPARAMS
     try:
         values = yaml.load(
@@ -205,6 +216,37 @@ def _read_values(folder):
         )
     _check_encoder_files(folder, values["encoder_files"])
     return values
+
+
+def read_class_shares(folder, count):
+    """Return the shares of the classes in the training of a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    count : int
+        Number of classes.
+
+    Raises
+    ------
+    BadInput
+        If its hyperparams.yaml does not have them.
+    """
+    path = folder / HYPERPARAMS
+    values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
+    shares = values.get("class_shares")
+    if (
+        not isinstance(shares, list)
+        or len(shares) != count
+        or not all(type(share) is float and 0 <= share <= 1 for share in shares)
+        or not sum(shares)
+    ):
+        raise BadInput(
+            f"{path} does not have the class_shares of the training, which "
+            "--adapt_priors needs: export the model again, or leave it out"
+        )
+    return shares
 
 
 def _is_name(value):

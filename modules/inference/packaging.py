@@ -1,8 +1,10 @@
 """A model's folder: what goes into it, and writing it."""
 
+import collections
 import io
 import pathlib
 import shutil
+import statistics
 
 import soundfile
 import torch
@@ -40,7 +42,7 @@ pretrainer: !new:custom_interface.ModelFolder
 """
 
 
-def hyperparams(run, members, encoder_revision, encoder_files):
+def hyperparams(run, members, encoder_revision, encoder_files, more):
     """Return the text of hyperparams.yaml."""
     encoder_hub = run.graph["encoder"]["hub"]
     values = {
@@ -55,10 +57,44 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
     }
+    return render_hyperparams(values, more)
+
+
+def render_hyperparams(values, more):
+    """Return the text of hyperparams.yaml.
+
+    Arguments
+    ---------
+    values : dict
+        What makes a model, see `modules.inference.loading.MODEL_KEYS`.
+    more : dict
+        What is known of it beside.
+    """
     return HYPERPARAMS.format(
-        values=yaml.safe_dump(values, sort_keys=False),
+        values=yaml.safe_dump(values | more, sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def interface(head, encoder_hub):
+    """Return the text of custom_interface.py for the graph of a head."""
+    return self_contained_source(
+        [*classes(head), *_encoder_classes(encoder_hub)]
+    )
+
+
+def class_shares(runs):
+    """Return the shares of the classes in training; {} if not known."""
+    shares = []
+    for run in runs:
+        try:
+            entries = run.manifest("train").values()
+        except BadInput:
+            return {}
+        counts = collections.Counter(entry["label"] for entry in entries)
+        shares.append([counts[label] / len(entries) for label in run.labels])
+    means = [statistics.fmean(own) for own in zip(*shares)]
+    return {"class_shares": means}
 
 
 def _encoder_classes(encoder_hub):
@@ -212,14 +248,16 @@ def build(runs, include_encoder, licence, language, name):
         language=language,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    yaml_text = hyperparams(first, len(runs), revision, list(encoder))
+    yaml_text = hyperparams(
+        first, len(runs), revision, list(encoder), class_shares(runs)
+    )
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom_interface.py": self_contained_source(
-            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
+        "custom_interface.py": interface(
+            first.graph["head"], encoder_hub
         ).encode(),
     }
     if example is not None:
