@@ -2,7 +2,7 @@
 """Turn a trained fold into a folder that SpeechBrain loads as a model.
 
     python export.py results/.../fold_1 exported/NAME [--include_encoder]
-                     [--folds 1 2 3 4 5] [--onnx [--int8]]
+                     [--folds 1 2 3 4 5] [--onnx [--int8]] [--transformers]
                      [--push USER/NAME] [--dry_run]
     python export.py MODEL exported/NAME --adapt_to FOLDER
 
@@ -58,18 +58,28 @@ def _check_onnx(options):
 
 
 def _write(folder, files, options):
-    """Write a model's folder, and what ONNX needs into it."""
+    """Write a model's folder, and what ONNX and transformers need into it."""
     write_files(folder, files)
     if options.adapt_to:
         from modules.inference.adapted_model import adapt_folder
 
         adapt_folder(folder, options.adapt_to, options.adapt_priors)
+    if not options.onnx and not options.transformers:
+        return
+    from modules.inference.loading import load_model
+
+    model, labels = load_model(folder)
+    if options.transformers:
+        from modules.inference.transformers_export import (
+            FOLDER,
+            write_transformers,
+        )
+
+        write_transformers(pathlib.Path(folder, FOLDER), model, labels)
     if options.onnx:
         # Imported here: packages that most models do without.
-        from modules.inference.loading import load_model
         from modules.inference.onnx_export import write_onnx
 
-        model, labels = load_model(folder)
         write_onnx(folder, model, labels, LONGEST_SECONDS, options.int8)
 
 
@@ -154,6 +164,12 @@ def main(arguments=None):
         "--adapt_priors",
         action="store_true",
         help="with --adapt_to: estimate how frequent each class is, too",
+    )
+    parser.add_argument(
+        "--transformers",
+        action="store_true",
+        help="add a folder transformers/ for its pipeline "
+        "audio-classification: mean pooling over WavLM, HuBERT or wav2vec 2.0",
     )
     parser.add_argument(
         "--license",

@@ -139,14 +139,22 @@ def test_embeddings_give_the_probabilities(exported, folder):
     np.testing.assert_allclose(scores.numpy(), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("suffix", [".TextGrid", ".eaf", ".rttm", ".srt"])
+@pytest.mark.parametrize(
+    "suffix", [".TextGrid", ".eaf", ".rttm", ".srt", ".audformat"]
+)
 def test_emotion_over_time_is_written(exported, folder, suffix):
+    if suffix == ".audformat":
+        pytest.importorskip("audformat")
     output = folder / f"x{suffix.lower()}"
     wave = spoken(1.0)
     soundfile.write(folder / "talk.wav", wave, 16000)
     options = ["--segments=0.4", f"--output={output}", "--labels=glad,mad"]
     assert run(exported, folder / "talk.wav", *options) == 0
+    if suffix == ".audformat":
+        output = output / "db.emotion.csv"
     text = output.read_text()
+    if suffix == ".audformat":
+        text = text.partition("\n")[2]  # without the heading
     assert "calm" not in text
     assert text.count("glad") + text.count("mad") == 3
 

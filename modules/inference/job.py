@@ -11,9 +11,10 @@ from modules.inference.annotations import (
     check_annotations,
     write_annotations,
 )
+from modules.inference.audformat_output import SUFFIX, write_audformat
 from modules.inference.bulk import Parts, digest_job, digest_model, make_chunks
 from modules.inference.emotion_model import LABELS
-from modules.inference.formats import write_embeddings, write_table
+from modules.inference.formats import TABLES, write_embeddings, write_table
 from modules.inference.loading import (
     HYPERPARAMS,
     load_model,
@@ -261,7 +262,9 @@ def write_outputs(options, labels, rows, problems, listed) -> None:
     if suffix in ANNOTATIONS and rows:
         samples, rate = read_length(rows[0].file)
         write_annotations(options.output, suffix, rows, labels, samples / rate)
-    elif suffix is not None and suffix not in ANNOTATIONS:
+    elif suffix == SUFFIX and rows:
+        write_audformat(options.output, columns, rows)
+    elif suffix in TABLES:
         write_table(options.output, suffix, columns, rows, problems)
 
 

@@ -6,7 +6,9 @@ import pathlib
 import sys
 
 from modules.errors import BadInput
+from modules.files import check_vacant
 from modules.inference.annotations import ANNOTATIONS
+from modules.inference.audformat_output import SUFFIX, check_audformat
 from modules.inference.formats import EMBEDDINGS, TABLES, check_pyarrow
 
 
@@ -158,8 +160,8 @@ def _add_outputs(parser):
     """Add what is written."""
     parser.add_argument(
         "--output",
-        help="x.csv, x.jsonl, x.parquet, or of segments x.TextGrid, x.eaf, "
-        "x.rttm, x.srt, x.vtt; in CSV an apostrophe stands before a cell "
+        help="x.csv, x.jsonl, x.parquet, a folder x.audformat, or of segments "
+        "x.TextGrid, x.eaf, x.rttm, x.srt, x.vtt; in CSV an apostrophe stands before a cell "
         "that a spreadsheet would take for a formula",
     )
     parser.add_argument(
@@ -211,7 +213,7 @@ def _add_computing(parser):
 
 
 def suffix_of(output: str | None) -> str | None:
-    """Return the format of an output, one of TABLES or ANNOTATIONS.
+    """Return the format of an output, one of TABLES or ANNOTATIONS, or audformat.
 
     Raises
     ------
@@ -225,7 +227,7 @@ def suffix_of(output: str | None) -> str | None:
     """
     if output is None:
         return None
-    known = (*TABLES, *ANNOTATIONS)
+    known = (*TABLES, *ANNOTATIONS, SUFFIX)
     given = pathlib.Path(output).suffix
     for suffix in known:
         if given.lower() == suffix.lower():
@@ -299,6 +301,8 @@ def _check_output(options, is_over_time):
         )
     if suffix == ".parquet":
         check_pyarrow("--output")
+    if suffix == SUFFIX:
+        check_audformat()
     if options.embeddings is None:
         return
     ending = pathlib.Path(options.embeddings).suffix
@@ -348,7 +352,9 @@ def check_places(options: argparse.Namespace) -> None:
             continue
         path = pathlib.Path(place)
         try:
-            if path.exists() and not path.is_file():
+            if option == "output" and suffix_of(place) == SUFFIX:
+                check_vacant(path)
+            elif path.exists() and not path.is_file():
                 raise BadInput(f"--{option} {place} is not a file: rename it")
             # As `whole_file` will do, whose name is a little longer.
             probe = path.with_name(f".{path.name}.{os.getpid()}")

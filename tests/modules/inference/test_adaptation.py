@@ -218,7 +218,7 @@ def test_speakers_have_statistics_of_their_own(ensemble, foreign, tmp_path):
 def test_a_speaker_without_a_name_has_the_statistics_of_all(ensemble, foreign):
     model, _ = load_model(ensemble)
     files = sorted(map(str, foreign.glob("*.wav")))
-    some = {f: "" for f in files} | {files[0]: "a", files[1]: "a"}
+    some = dict.fromkeys(files, "") | {files[0]: "a", files[1]: "a"}
     one, all_alike = Adaptation(model, some), Adaptation(model)
     rows = classify(model, files, jobs=1, adaptation=one).rows
     others = classify(model, files, jobs=1, adaptation=all_alike).rows

@@ -8,6 +8,7 @@ import pytest
 import torch
 from answers import LABELS, answer, overlapping
 
+from modules.errors import BadInput
 from modules.inference.formats import write_embeddings, write_table
 from modules.inference.recordings import Problem
 from modules.inference.records import Columns, summarise
@@ -98,3 +99,29 @@ def test_a_summary_is_weighted_by_duration():
     assert second[1:3] == (1.0, 2.0) and second.speaker == "B"
     (whole,) = summarise(overlapping())
     assert whole.end == 8.5
+
+
+def test_audformat_by_its_own_library(tmp_path):
+    audformat = pytest.importorskip("audformat")
+    from modules.inference.audformat_output import TABLE, write_audformat
+
+    rows = overlapping(channel="left") + [answer(0.0, 1.0, 2, "b.wav")]
+    listed = {"b.wav": {"emotion": "x", "age": 7}}
+    columns = Columns(LABELS, has_channels=True, listed=listed)
+    folder = tmp_path / "x.audformat"
+    write_audformat(folder, columns, rows)
+    database = audformat.Database.load(str(folder))
+    assert list(database.schemes["emotion"].labels) == LABELS
+    table = database[TABLE].get()
+    assert list(table["emotion"]) == [*LABELS, LABELS[2]]
+    starts = table.index.get_level_values("start").total_seconds()
+    ends = table.index.get_level_values("end").total_seconds()
+    assert list(zip(starts, ends)) == [(row.start, row.end) for row in rows]
+    assert list(table.index.get_level_values("file")) == ["a.wav"] * 3 + [
+        "b.wav"
+    ]
+    assert table["p_anger"].tolist() == [0.75, 0.125, 0.125, 0.125]
+    assert table["list_emotion"].iloc[3] == "x"
+    assert table["channel"].iloc[0] == "left"
+    with pytest.raises(BadInput, match="exists and contains something else"):
+        write_audformat(folder, columns, rows)
