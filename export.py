@@ -22,6 +22,8 @@ from modules.inference.emotion_model import LABELS, LONGEST_SECONDS
 from modules.inference.packaging import build, describe_files, write_files
 from modules.training.run import find_runs
 
+_OF_CARD = ("corpus_name", "corpus_licence", "cross_corpus")
+
 
 def push(folder, repository):
     """Upload a model's folder; a new repository is private.
@@ -96,7 +98,8 @@ def _read_runs(options):
     source = find_folder(options.run)
     if not options.adapt_to or (source and not (source / LABELS).is_file()):
         return find_runs(options.run, options.folds)
-    for name in ("folds", "include_encoder", "license", "language"):
+    of_runs = ("folds", "include_encoder", "license", "language", *_OF_CARD)
+    for name in of_runs:
         if getattr(options, name):
             raise BadInput(
                 f"{options.run} is a model, to which --{name} does not apply: "
@@ -117,6 +120,7 @@ def _collect(runs, options):
         options.license,
         options.language,
         options.push or pathlib.Path(options.folder).name,
+        **{name: getattr(options, name) for name in _OF_CARD},
     )
 
 
@@ -179,6 +183,23 @@ def main(arguments=None):
     parser.add_argument(
         "--language",
         help="of the recordings, such as en (default: the corpus's, if known)",
+    )
+    parser.add_argument(
+        "--corpus_name",
+        metavar="NAME",
+        help="of the training corpus, for the card of a model that was trained "
+        "on a list",
+    )
+    parser.add_argument(
+        "--corpus_licence",
+        metavar="NAME",
+        help="of the training corpus, for the card",
+    )
+    parser.add_argument(
+        "--cross_corpus",
+        metavar="x.json",
+        help="results on other corpora, for the card: a list of rows (default: "
+        "cross_corpus.json beside the run or above it)",
     )
     parser.add_argument(
         "--push", metavar="USER/NAME", help="upload to the HuggingFace Hub"

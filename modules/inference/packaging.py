@@ -182,7 +182,7 @@ def example_recording():
     return wav.getvalue()
 
 
-def build(runs, include_encoder, licence, language, name):
+def build(runs, include_encoder, licence, language, name, **of_card):
     """Return the files of a model's folder.
 
     Arguments
@@ -195,6 +195,8 @@ def build(runs, include_encoder, licence, language, name):
         For the card; None: what is known of the corpus.
     name : str
         What the card calls the model.
+    of_card : dict
+        Further arguments of `modules.inference.model_card.model_card`.
 
     Returns
     -------
@@ -246,6 +248,7 @@ def build(runs, include_encoder, licence, language, name):
         has_example=example is not None,
         licence=licence,
         language=language,
+        **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
     yaml_text = hyperparams(

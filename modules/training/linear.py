@@ -115,6 +115,7 @@ class LinearTrainer:
         )
         embeddings = embed(head, {"test": datasets["test"]}, progress)
         test = predict(head, datasets["test"], embeddings)
+        add_share_beyond(chosen, head, "test", embeddings)
         return Trained(dev, test, chosen)
 
     def fit(self, head, train, dev, progress=False):
@@ -134,7 +135,7 @@ class LinearTrainer:
             Of dev, by the training without dev.
         chosen : dict
             ``candidates`` (see `Candidate`), ``C`` (of the one with the
-            largest share) and ``dev_WA``.
+            largest share), ``dev_WA`` and `add_share_beyond`'s.
 
         Raises
         ------
@@ -169,11 +170,13 @@ class LinearTrainer:
         if self.train_on_dev:
             _set_classifier(head, *_mean(candidates, targets))
         best = max(candidates, key=lambda candidate: candidate.share)
-        return predictions, {
+        chosen = {
             "C": best.C,
             "candidates": [candidate.summary() for candidate in candidates],
             "dev_WA": predictions.accuracy(),
         }
+        add_share_beyond(chosen, head, "dev", embeddings[count:])
+        return predictions, chosen
 
     def _choose(self, parts, targets, labels, speakers, progress):
         """Return the candidates with C and share, and inputs of all.
@@ -317,6 +320,27 @@ def predict(head, dataset, embeddings) -> Predictions:
     """Return the predictions of a data set from its embeddings."""
     log_probabilities = head.classify(embeddings).cpu()
     return Predictions(dataset.ids, dataset.targets, log_probabilities)
+
+
+@torch.no_grad()
+def add_share_beyond(chosen, head, split, embeddings):
+    """Add the share of a split that lies beyond a distance of 1.
+
+    Arguments
+    ---------
+    chosen : dict
+        Gets ``share_beyond_training``, split -> share, if the head measures
+        the distance from its training.
+    head : modules.models.head.EmotionHead
+        Trained.
+    split : str
+        "dev" or "test".
+    embeddings : torch.Tensor
+        Of the split, [utterances, values].
+    """
+    if head.distance is not None and head.distance.is_fitted:
+        share = (head.distance(embeddings) > 1).float().mean().item()
+        chosen.setdefault("share_beyond_training", {})[split] = share
 
 
 @torch.no_grad()
