@@ -151,6 +151,7 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
     )
     values = read_values(folder)
     values["head"] = adapted_graph(values["head"])
+    # With its own standardisation it needs no speakers.
     more = {"adapted_to": adapted.recordings}
     write_text(folder / HYPERPARAMS, render_hyperparams(values, more))
     # That of an older version may not take the graph.

@@ -81,6 +81,18 @@ def describe_distance(runs: list) -> str:
     )
 
 
+def describe_protocol(runs: list) -> str:
+    """Return the sentence on speaker normalisation, or ""."""
+    if not any(r.results.get("speaker_normalization") is True for r in runs):
+        return ""
+    return (
+        "The embeddings are those minus the mean of their speaker, in the "
+        "test too, which takes other recordings of a test speaker. Without "
+        "them, as in `classify_file`, the model subtracts the mean of the "
+        "training, and its answers are less often right."
+    )
+
+
 def cross_corpus_table(runs: list, path: str | None = None) -> str | None:
     """Return a Markdown table of results on other corpora, if there are any.
 

@@ -17,6 +17,7 @@ from modules.inference.emotion_model import LABELS
 from modules.inference.formats import TABLES, write_embeddings, write_table
 from modules.inference.loading import (
     HYPERPARAMS,
+    check_speakers,
     load_model,
     locate_model,
     read_class_shares,
@@ -69,6 +70,9 @@ class Engine:
         self.model, labels = found
         self.is_onnx = is_onnx
         self.class_shares, self.unused = None, []
+        will_be = bool(options.adapt or options.adapt_to)
+        is_adapted = getattr(self.model, "is_adapted", True)
+        check_speakers(self.folder, will_be or is_adapted)
         if options.adapt_priors:
             self.class_shares = read_class_shares(self.folder, len(labels))
         if options.adapt_to:

@@ -218,6 +218,36 @@ def read_values(folder):
     return values
 
 
+def _read_plain(folder, key):
+    """Return a value beside those that make a model; None without."""
+    path = folder / HYPERPARAMS
+    values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
+    return values.get(key)
+
+
+def check_speakers(folder, is_adapted):
+    """Refuse a model of normalised speakers that is not adapted to one.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    is_adapted : bool
+        Whether it is, or will be before it answers.
+
+    Raises
+    ------
+    BadInput
+        Naming the options of predict.py.
+    """
+    if not is_adapted and _read_plain(folder, "speaker_normalization"):
+        raise BadInput(
+            f"{folder} was trained on embeddings minus the mean of their "
+            "speaker: give --adapt for recordings of one speaker, or --adapt "
+            "--adapt_speakers and a list with speakers"
+        )
+
+
 def read_class_shares(folder, count):
     """Return the shares of the classes in the training of a model.
 
@@ -233,9 +263,7 @@ def read_class_shares(folder, count):
     BadInput
         If its hyperparams.yaml does not have them.
     """
-    path = folder / HYPERPARAMS
-    values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
-    shares = values.get("class_shares")
+    shares = _read_plain(folder, "class_shares")
     if (
         not isinstance(shares, list)
         or len(shares) != count
@@ -243,7 +271,7 @@ def read_class_shares(folder, count):
         or not sum(shares)
     ):
         raise BadInput(
-            f"{path} does not have the class_shares of the training, which "
+            f"{folder / HYPERPARAMS} does not have the class_shares of the training, which "
             "--adapt_priors needs: export the model again, or leave it out"
         )
     return shares

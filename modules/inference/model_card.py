@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from modules.inference.card_sections import (
     cross_corpus_table,
     describe_distance,
+    describe_protocol,
     name_corpus,
 )
 from modules.models.fbank import FBANK
@@ -86,6 +87,7 @@ def model_card(
         runs=len(runs),
         corpus=corpus,
         table=_table(runs),
+        protocol=describe_protocol(runs),
         distance=describe_distance(runs),
         cross_corpus=cross_corpus_table(runs, cross_corpus),
         example=f"{name}/example.wav" if has_example else "speech.wav",

@@ -83,6 +83,12 @@ def interface(head, encoder_hub):
     )
 
 
+def speaker_normalization(run):
+    """Return whether embeddings were normalised by speaker, if they were."""
+    used = run.results.get("speaker_normalization") is True
+    return {"speaker_normalization": True} if used else {}
+
+
 def class_shares(runs):
     """Return the shares of the classes in training; {} if not known."""
     shares = []
@@ -251,9 +257,8 @@ def build(runs, include_encoder, licence, language, name, **of_card):
         **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    yaml_text = hyperparams(
-        first, len(runs), revision, list(encoder), class_shares(runs)
-    )
+    more = class_shares(runs) | speaker_normalization(first)
+    yaml_text = hyperparams(first, len(runs), revision, list(encoder), more)
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
@@ -285,6 +290,11 @@ def check_system(runs):
             raise BadInput(
                 f"{run.folder} fine-tuned an encoder: train a head on it with "
                 f"--encoder_hub {encoder} and export that"
+            )
+        if speaker_normalization(run) != speaker_normalization(first):
+            raise BadInput(
+                f"one of {run.folder} and {first.folder} normalises speakers: "
+                "train both with speaker_normalization true or false"
             )
         for what in ("labels", "graph", "encoder_digest"):
             if getattr(run, what) != getattr(first, what):

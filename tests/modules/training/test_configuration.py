@@ -259,7 +259,10 @@ def test_a_wrong_option_of_fine_tuning(capsys, option, words):
 )
 def test_every_check_refuses_values_of_other_kinds(key, value):
     """In a file, where the command line's reading does not apply."""
-    booleans = ("normalize_layers", "train_on_dev", "gradient_checkpointing")
+    booleans = (
+        *("normalize_layers", "train_on_dev", "gradient_checkpointing"),
+        "speaker_normalization",
+    )
     if value is True and key in booleans:
         return check_settings({key: value})
     with pytest.raises(BadInput, match=f"{key} must be"):
