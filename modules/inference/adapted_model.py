@@ -22,7 +22,7 @@ from modules.inference.loading import (
     read_class_shares,
     read_values,
 )
-from modules.inference.packaging import interface, render_hyperparams
+from modules.inference.packaging import format_hyperparams, interface
 from modules.inference.predictor import choose_device, predict
 from modules.inference.recordings import Problem, find_files
 
@@ -86,6 +86,7 @@ def adapt_to_files(
         batch_size=batch_size,
         device=device,
         progress=True,
+        channel=model.channel,
         adaptation=adaptation,
     )
     problems = [*problems, *found.problems]
@@ -153,7 +154,7 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
     values["head"] = adapted_graph(values["head"])
     # With its own standardisation it needs no speakers.
     more = {"adapted_to": adapted.recordings}
-    write_text(folder / HYPERPARAMS, render_hyperparams(values, more))
+    write_text(folder / HYPERPARAMS, format_hyperparams(values, more))
     # That of an older version may not take the graph.
     source = interface(values["head"], values["encoder_hub"])
     write_text(folder / "custom_interface.py", source)

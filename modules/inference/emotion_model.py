@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modules.errors import BadInput
+from modules.models.fusion import pair_of_sizes
 from modules.models.graph import build
 from modules.models.padding import count_samples
 from modules.models.upstream import open_upstream
@@ -48,6 +49,8 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
     """
 
     encoder: Any  # None until `load`
@@ -61,6 +64,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        channel="mean",
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -68,6 +72,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.channel = channel
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -103,10 +108,13 @@ class EmotionModel(nn.Module):
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
+        folder = pathlib.Path(paths[0]).parent if paths else None
+        paired = pair_of_sizes(self.sizes["num_hidden_states"])
         upstream = open_upstream(
-            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
+            self.encoder_hub if paired or not paths else folder,
             None if paths else self.encoder_revision,
             self.whisper_window,
+            folder,
         )
         for key in ("num_hidden_states", "hidden_size"):
             found = np.ravel(getattr(upstream, key)).tolist()

@@ -192,11 +192,12 @@ def write_embeddings(path, columns, rows) -> None:
     found = {name: [record[name] for record in records] for name in names}
     embeddings = np.stack([row.embedding.numpy() for row in rows])
     if pathlib.Path(path).suffix == ".npz":
+        named = {"embedding": embeddings}
         for name, values in found.items():
             kind = "float64" if name in _NUMBERS else str
             values = ["" if value is None else value for value in values]
-            found[name] = np.array(values, kind)
-        _write_npz(path, found | {"embedding": embeddings})
+            named[name] = np.array(values, kind)
+        _write_npz(path, named)
         return
     import pyarrow
     import pyarrow.parquet

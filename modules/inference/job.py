@@ -52,6 +52,8 @@ class Engine:
         Of these among the model's classes.
     unused : list of modules.inference.recordings.Problem
         Recordings of --adapt_to that cannot be used.
+    channel : str
+        What is read of stereo; by default what the training read.
     """
 
     def __init__(self, options, count: int = 1):
@@ -69,6 +71,7 @@ class Engine:
             found = load_model(self.folder, self.device)
         self.model, labels = found
         self.is_onnx = is_onnx
+        self.channel = options.channel or self.model.channel
         self.class_shares, self.unused = None, []
         will_be = bool(options.adapt or options.adapt_to)
         is_adapted = getattr(self.model, "is_adapted", True)
@@ -121,7 +124,7 @@ def make_cutter(options, files: list[str]) -> tuple[Cutter | None, dict]:
     """
     segment, hop = options.segments, options.hop
     check_segments(segment, hop)
-    settings = {"segments": segment, "hop": hop, "channel": options.channel}
+    settings = {"segments": segment, "hop": hop}
     if options.vad:
         from modules.inference.turns import check_vad, cut_into_speech
 
@@ -193,12 +196,18 @@ def classify(
             options.batch_size,
             engine.device,
             progress,
-            options.channel,
+            engine.channel,
             cutter,
             options.embeddings is not None,
             adaptation,
         )
 
+    trained_on = engine.model.channel
+    if engine.channel not in (trained_on, "each"):
+        warned.append(
+            f"the model was trained on --channel {trained_on} of stereo, "
+            f"not on {engine.channel}"
+        )
     if options.adapt:
         # The answers wait for the last recording: there are no parts.
         adaptation = Adaptation(
@@ -210,7 +219,7 @@ def classify(
     if options.output is None or len(make_chunks(files)) < 2:
         return classify_some(files, True), None
     settings |= {"embeddings": options.embeddings is not None}
-    settings |= {"engine": options.engine}
+    settings |= {"engine": options.engine, "channel": engine.channel}
     digest = digest_job(engine.digest(), files, settings)
     with Parts(options.output, digest).open() as parts:
         return parts.classify(files, classify_some, warned), parts
@@ -278,4 +287,4 @@ def plot(engine: Engine, options, rows) -> None:
     from modules.inference.recording_plots import plot_recordings
 
     model, labels, device = engine.model, engine.labels, engine.device
-    plot_recordings(options.plot, model, rows, labels, device, options.channel)
+    plot_recordings(options.plot, model, rows, labels, device, engine.channel)

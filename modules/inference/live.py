@@ -49,8 +49,8 @@ def rolling_windows(
     total, window = 0, np.zeros(0, "float32")
     for block in blocks:
         total += len(block)
-        kept = window[max(0, len(window) + len(block) - most) :]
-        window = np.concatenate([kept, block])[-most:].astype(block.dtype)
+        # The copy frees what is no longer in the window.
+        window = np.concatenate([window, block])[-most:].astype(block.dtype)
         yield total, window
 
 
@@ -188,9 +188,11 @@ def follow(engine, options) -> Iterator[str]:
             f"second, not {rate}"
         )
     count = max(1, round(hop * rate))
-    source = contextlib.nullcontext(read_raw(sys.stdin.buffer, count))
+    source: contextlib.AbstractContextManager
     if options.paths == ["microphone"]:
         source = open_microphone(rate, count)
+    else:
+        source = contextlib.nullcontext(read_raw(sys.stdin.buffer, count))
 
     def classify_samples(window):
         return classify_window(engine.model, window, rate, engine.device)

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
 from modules.inference.emotion_model import (
@@ -188,7 +189,9 @@ def read_values(folder):
         values = yaml.load(
             read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
         )
-        values = {key: values[key] for key in MODEL_KEYS}
+        # Models of before have no channel.
+        channel = values.get("channel", CHANNEL_CHOICES[0])
+        values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
         ValueError,
@@ -213,6 +216,10 @@ def read_values(folder):
     if not (window is None or window == FIT or type(window) is int):
         raise BadInput(
             f"{path} has whisper_window {window!r:.60}: export the model again"
+        )
+    if channel not in CHANNEL_CHOICES:
+        raise BadInput(
+            f"{path} has channel {channel!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
     return values

@@ -11,8 +11,7 @@ from modules.inference.card_sections import (
     describe_protocol,
     name_corpus,
 )
-from modules.models.fbank import FBANK
-from modules.models.graph import is_own_class
+from modules.models.upstream import is_code
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
 
@@ -46,9 +45,9 @@ def model_card(
     name : str
         Of the model.
     encoder : str
-        Name of the encoder.
+        Names of the upstreams, with a comma between two.
     encoder_is_public : bool
-        Whether that is a name on the Hub.
+        Whether those with weights have names on the Hub.
     revision : str
         Commit of the encoder on the Hub, if known.
     include_encoder, has_example : bool
@@ -67,21 +66,24 @@ def model_card(
         corpus_name,
         corpus_licence,
     )
+    names = encoder.split(",")
+    on_hub = [n for n in names if encoder_is_public and not is_code(n)]
     card = ModelCard.from_template(
         _card_data(
             runs,
             corpus,
             name,
-            encoder if encoder_is_public else None,
+            on_hub[0] if on_hub else None,
             licence,
             language or corpus["language"],
         ),
         template_path=str(TEMPLATE),
         name=name,
         classes=labels,
-        encoder=f"[{encoder}](https://huggingface.co/{encoder})"
-        if encoder_is_public
-        else encoder,
+        encoder=" beside ".join(
+            f"[{n}](https://huggingface.co/{n})" if n in on_hub else n
+            for n in names
+        ),
         revision=revision,
         head=describe_head(runs[0].graph["head"]),
         runs=len(runs),
@@ -95,7 +97,7 @@ def model_card(
         "is needed."
         if include_encoder
         else "Nothing is downloaded: the encoder is code of this folder."
-        if encoder == FBANK or is_own_class(encoder)
+        if all(map(is_code, names))
         else "The encoder is downloaded from the Hub once, without code.",
         digest=runs[0].encoder_digest,
     )

@@ -111,9 +111,9 @@ def _add_inputs(parser):
     parser.add_argument(
         "--channel",
         choices=["mean", "left", "right", "each"],
-        default="mean",
         help="of stereo: the mean, one channel, or a row for each, as in a "
-        "call with a person on each (default: mean)",
+        "call with a person on each (default: what the model was trained on, "
+        "mostly the mean)",
     )
     parser.add_argument(
         "--live",
@@ -332,7 +332,7 @@ def _check_live(options):
             "--live takes one source: give microphone, or - for raw "
             "samples from standard input"
         )
-    if options.channel != "mean":
+    if options.channel:
         raise BadInput("--live takes one channel: leave out --channel")
 
 

@@ -15,7 +15,7 @@ from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.models.graph import classes, is_own_class
+from modules.models.graph import classes, find_class, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
@@ -27,9 +27,10 @@ sample_rate: 16000
 model: !new:custom_interface.EmotionModel
 {arguments}
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
-
+{normalizer}
 modules:
     compute_features: !new:custom_interface.ComputeFeatures
+        channel: !ref <channel>
     mean_var_norm: !new:custom_interface.MeanVarNorm
     embedding_model: !new:custom_interface.EmbeddingModel
         model: !ref <model>
@@ -39,6 +40,12 @@ modules:
 pretrainer: !new:custom_interface.ModelFolder
     model: !ref <model>
     label_encoder: !ref <label_encoder>
+"""
+
+# Of models that read one channel: SpeechBrain takes the mean by default.
+KEEP_CHANNELS = """\
+audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
+    mix: keep
 """
 
 
@@ -53,14 +60,15 @@ def hyperparams(run, members, encoder_revision, encoder_files, more):
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
         "whisper_window": run.graph["encoder"]["whisper_window"],
+        "channel": run.graph["encoder"].get("channel", "mean"),
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
     }
-    return render_hyperparams(values, more)
+    return format_hyperparams(values, more)
 
 
-def render_hyperparams(values, more):
+def format_hyperparams(values: dict, more: dict | None = None) -> str:
     """Return the text of hyperparams.yaml.
 
     Arguments
@@ -71,7 +79,8 @@ def render_hyperparams(values, more):
         What is known of it beside.
     """
     return HYPERPARAMS.format(
-        values=yaml.safe_dump(values | more, sort_keys=False),
+        normalizer="" if values["channel"] == "mean" else KEEP_CHANNELS,
+        values=yaml.safe_dump(values | (more or {}), sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
 
@@ -109,9 +118,13 @@ def _encoder_classes(encoder_hub):
 
 
 def _public_name(encoder_hub):
-    """Return what to call an encoder: its name on the Hub, or its folder's."""
-    folder = pathlib.Path(encoder_hub).expanduser()
-    return folder.name if folder.is_dir() else encoder_hub
+    """Return what to call upstreams: a name on the Hub, or the folder's."""
+    names = [str(name) for name in upstream_names(encoder_hub)]
+    folders = [pathlib.Path(name).expanduser() for name in names]
+    return ",".join(
+        folder.name.replace(",", "_") if folder.is_dir() else name
+        for name, folder in zip(names, folders)
+    )
 
 
 def pinned_revision(folder, encoder_hub, revision):
@@ -128,7 +141,9 @@ def pinned_revision(folder, encoder_hub, revision):
         return revision
     if folder.parent.name == "snapshots":
         return folder.name
-    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+    names = upstream_names(encoder_hub)
+    local = any(pathlib.Path(name).expanduser().is_dir() for name in names)
+    return None if local else revision
 
 
 def _check_encoder(run, upstream):
@@ -220,8 +235,8 @@ def build(runs, include_encoder, licence, language, name, **of_card):
     revision = first.graph["encoder"]["revision"]
     window = first.graph["encoder"]["whisper_window"]
     upstream = open_upstream(encoder_hub, revision, window)
-    is_pair = isinstance(upstream, UpstreamPair)
-    if is_pair and (include_encoder or upstream.is_local):
+    two = isinstance(upstream, UpstreamPair) and upstream.has_two_folders
+    if two and (include_encoder or upstream.is_local):
         raise BadInput(
             f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
@@ -235,7 +250,7 @@ def build(runs, include_encoder, licence, language, name, **of_card):
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
-    # Fbank has no files: it is code.
+    # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
     weights = {
@@ -278,12 +293,23 @@ def build(runs, include_encoder, licence, language, name, **of_card):
 def check_system(runs):
     """Refuse runs that are not folds of one system, or fine-tuned an encoder.
 
+    A class of a head may have an attribute ``not_exported``: the reason why it
+    cannot be used beyond its experiment.
+
     Raises
     ------
     BadInput
-        Naming two runs that differ, or the encoder to train a head on.
+        Naming two runs that differ, the encoder to train a head on, or the
+        reason.
     """
     first = runs[0]
+    for path in classes(first.graph["head"]):
+        reason = getattr(find_class(path), "not_exported", None)
+        if reason:
+            raise BadInput(
+                f"{first.folder} cannot be exported, {reason}: export another "
+                "system"
+            )
     for run in runs:
         if run.graph["encoder"]["fine_tuned"]:
             encoder = run.folder / "encoder"

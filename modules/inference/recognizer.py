@@ -128,7 +128,7 @@ class Recognizer:
         """Return the answer for one recording."""
         rows = [
             Row(name, 0.0, 0.0, classify(self.model, [part], self.device)[0])
-            for part in _parts(recording, rate, name)
+            for part in _parts(recording, rate, name, self.model.channel)
         ]
         scores = restrict(average(rows).log_probabilities, self.places)
         chances = dict(zip(self.labels, scores.exp().tolist()))
@@ -158,29 +158,29 @@ def _unpad(recordings, lengths):
     return [own[:count] for own, count in zip(recordings, counts)]
 
 
-def _parts(recording, rate, name) -> Iterator[torch.Tensor]:
+def _parts(recording, rate, name, channel) -> Iterator[torch.Tensor]:
     """Return waveforms at 16 kHz of at most a minute; refuse bad recordings."""
     if isinstance(recording, str | os.PathLike):
         windows = split_evenly(*read_length(recording))
         if len(windows) == 1:
-            yield read_speech(recording)
+            yield read_speech(recording, channel=channel)
         else:
             for start, stop in windows:
-                yield read_speech(recording, start, stop)
+                yield read_speech(recording, start, stop, channel)
         return
-    samples, rate = _samples(recording, rate, name)
+    samples, rate = _samples(recording, rate, name, channel)
     _check(samples, rate, name)
     for start, stop in split_evenly(len(samples), rate):
         part = torch.from_numpy(samples[start:stop])
         yield resample(part, rate).mean(dim=1)
 
 
-def _samples(recording, rate, name):
+def _samples(recording, rate, name, channel):
     """Return fp32 samples [samples, channels] and their rate."""
     if hasattr(recording, "read"):
         recording = recording.read()
     if isinstance(recording, bytes | bytearray | memoryview):
-        return read_samples(io.BytesIO(recording), channel="mean")
+        return read_samples(io.BytesIO(recording), channel=channel)
     if isinstance(recording, torch.Tensor):
         recording = recording.detach().cpu().numpy()
     if not isinstance(recording, np.ndarray) or recording.ndim != 1:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from modules.errors import BadInput
+from modules.inference.emotion_model import EmotionModel
 from modules.models.embedding import Embedding
 from modules.models.encoder import FrozenEncoder
 from modules.models.layer_pooling import LayerPooling
@@ -21,7 +22,7 @@ from modules.models.standardization import Standardization
 FOLDER = "transformers"
 
 
-def find_obstacle(model: nn.Module) -> str | None:
+def find_obstacle(model: EmotionModel) -> str | None:
     """Return what transformers cannot express of a model, or None.
 
     Arguments
@@ -31,9 +32,11 @@ def find_obstacle(model: nn.Module) -> str | None:
     """
     if len(model.heads) > 1:
         return f"the mean of {len(model.heads)} folds"
-    encoder, (head,) = model.encoder, model.heads
+    encoder, head = model.encoder, model.heads[0]
     if type(encoder) is not FrozenEncoder or encoder.is_whisper:
         return "an encoder other than WavLM, HuBERT and wav2vec 2.0"
+    if head.distance is not None:
+        return "probabilities that depend on the distance from the training"
     embedding = head.embedding
     if type(embedding) is not Embedding:
         return f"{type(embedding).__name__} as embedding"
@@ -55,7 +58,7 @@ def find_obstacle(model: nn.Module) -> str | None:
 
 @torch.no_grad()
 def write_transformers(
-    folder: str | pathlib.Path, model: nn.Module, labels: list[str]
+    folder: str | pathlib.Path, model: EmotionModel, labels: list[str]
 ) -> None:
     """Write weights, configuration and feature extractor.
 
@@ -83,7 +86,7 @@ def write_transformers(
             "--transformers, or train with mean pooling over WavLM, HuBERT or "
             "wav2vec 2.0"
         )
-    encoder, (head,) = model.encoder, model.heads
+    encoder, head = model.encoder, model.heads[0]
     projection = head.embedding.projection
     size = getattr(projection, "out_features", encoder.hidden_size)
     other = AutoModelForAudioClassification.from_pretrained(

@@ -154,11 +154,12 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
             "head": description,
             "sizes": sizes,
             "encoder": {
-                "hub": hparams["encoder_hub"],
+                "hub": upstream.encoder_hub,
                 "revision": hparams["encoder_revision"],
                 "precision": hparams.get("encoder_precision", "fp32"),
                 "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
+                "channel": hparams.get("channel", "mean"),
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
         },

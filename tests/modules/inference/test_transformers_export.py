@@ -83,6 +83,9 @@ def test_what_transformers_cannot_express(exported, mean_pooled, tmp_path):
     assert not (tmp_path / "x").exists()
     model = Recognizer(mean_pooled["wavlm"], "cpu").model
     assert find_obstacle(model) is None
+    model.heads[0].distance = torch.nn.Identity()
+    assert "distance from the training" in find_obstacle(model)
+    model.heads[0].distance = None
     model.heads.append(model.heads[0])
     assert find_obstacle(model) == "the mean of 2 folds"
     del model.heads[1]
