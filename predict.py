@@ -5,6 +5,7 @@
                       [--segments 4 --hop 1 | --vad | --speakers x.rttm]
                       [--channel each] [--labels anger,neutral] [--plot FOLDER]
                       [--embeddings x.npz] [--engine onnx]
+                      [--adapt | --adapt_to FOLDER]
     python predict.py MODEL --csv_file list.csv --output x.csv
     python predict.py MODEL microphone --live
 
@@ -100,11 +101,13 @@ def answer(options, warned):
     keep_freed_memory()
     engine = job.Engine(options, len(files))
     job.check_output(options, files, engine.labels)
+    speakers = {file: one.row.speaker for file, one in listed.items()}
     found, parts = job.classify(
-        engine, files, options, cutter, settings, warned
+        engine, files, options, cutter, settings, warned, speakers
     )
     rows = job.finish_rows(engine, found, options)
     problems += found.problems
+    warned += job.warn_of_model(engine, found.rows, options)
     columns = {file: one.columns for file, one in listed.items()}
     try:
         job.write_outputs(options, engine.labels, rows, problems, columns)

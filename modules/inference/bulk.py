@@ -28,7 +28,7 @@ from modules.inference.recordings import Problem
 # What a kill costs at most: about half an hour of speech as WAV at 16 kHz.
 MOST_FILES, MOST_BYTES = 256, 2**26
 # Of the parts' contents.
-_VERSION = 1
+_VERSION = 2
 _DIGEST = "digest.txt"
 
 
@@ -212,6 +212,8 @@ def _write(path, digest, predictions, warned):
     if rows:
         scores = [row.log_probabilities for row in rows]
         arrays["scores"] = torch.stack(scores).numpy()
+        if rows[0].distance is not None:
+            arrays["distances"] = np.array([row.distance for row in rows])
         if rows[0].embedding is not None:
             embeddings = [row.embedding for row in rows]
             arrays["embeddings"] = torch.stack(embeddings).numpy()
@@ -233,15 +235,15 @@ def _read(path, digest):
     if found != digest:
         return None
     scores = torch.from_numpy(arrays.get("scores", np.zeros((0, 0))))
-    embeddings = arrays.get("embeddings")
+    embeddings, distances = arrays.get("embeddings"), arrays.get("distances")
     rows = []
     for i, (file, channel, speaker) in enumerate(texts):
         start, end = arrays["times"][i].tolist()
         embedding = None if embeddings is None else embeddings[i]
         if embedding is not None:
             embedding = torch.from_numpy(embedding)
-        rows.append(
-            Row(file, start, end, scores[i], channel, speaker, embedding)
-        )
+        distance = None if distances is None else distances[i].item()
+        own = (scores[i], channel, speaker, embedding, distance)
+        rows.append(Row(file, start, end, *own))
     problems = [Problem(*problem) for problem in problems]
     return Predictions(rows, problems), warned

@@ -188,6 +188,22 @@ class EmotionModel(nn.Module):
         total = torch.logsumexp(torch.stack(members), dim=0)
         return torch.log_softmax(total, dim=1)
 
+    @property
+    def is_adapted(self):
+        """Whether it is adapted, see `modules.inference.adaptation`."""
+        return any(head.temperature != 1 for head in self.heads)
+
+    def distances(self, embeddings):
+        """Return the mean distance of all heads from their training, [batch].
+
+        None if they have none, see `modules.models.distance`.
+        """
+        if not all(h.distance and h.distance.is_fitted for h in self.heads):
+            return None
+        parts = embeddings.chunk(len(self.heads), dim=1)
+        found = [head.distance(part) for head, part in zip(self.heads, parts)]
+        return torch.stack(found).mean(dim=0)
+
     def forward(self, wavs, lengths=None):
         """Return log-probabilities [batch, classes]; see `embed`."""
         return self.classify(self.embed(wavs, lengths))

@@ -8,13 +8,14 @@ import zipfile
 
 from modules.errors import BadInput
 from modules.files import whole_file, write_text
+from modules.inference.records import DISTANCE
 
 TABLES = (".csv", ".jsonl", ".parquet")
 EMBEDDINGS = (".npz", ".parquet")
 
 # What makes a spreadsheet take a cell for a formula, and the mark itself.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-_NUMBERS = ("start", "end")
+_NUMBERS = ("start", "end", DISTANCE)
 
 
 def format_table(rows, labels: list[str]) -> str:
@@ -58,7 +59,7 @@ def write_table(path, suffix, columns, rows, problems) -> None:
     r"""Write a .csv, .jsonl or .parquet file, whole or not at all.
 
     The columns are file, channel and speaker where there are any, start, end,
-    emotion, one probability per class, problem for an input without an
+    emotion, one probability per class, distance, problem for an input without an
     answer, and those of the list.
 
     In CSV a cell that begins with = + - @ ' or a control character has an

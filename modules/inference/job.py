@@ -4,6 +4,8 @@ import importlib.metadata
 import pathlib
 
 from modules.audio import read_length
+from modules.inference.adaptation import Adaptation
+from modules.inference.adapted_model import adapt_to_files
 from modules.inference.annotations import (
     ANNOTATIONS,
     check_annotations,
@@ -13,12 +15,19 @@ from modules.inference.audformat_output import SUFFIX, write_audformat
 from modules.inference.bulk import Parts, digest_job, digest_model, make_chunks
 from modules.inference.emotion_model import LABELS
 from modules.inference.formats import TABLES, write_embeddings, write_table
-from modules.inference.loading import HYPERPARAMS, load_model, locate_model
+from modules.inference.loading import (
+    HYPERPARAMS,
+    check_speakers,
+    load_model,
+    locate_model,
+    read_class_shares,
+)
 from modules.inference.options import suffix_of
 from modules.inference.predictor import Predictions, choose_device, predict
 from modules.inference.recordings import Cutter, check_segments
 from modules.inference.records import Columns, summarise
 from modules.inference.restriction import choose_labels, restrict
+from modules.inference.unlike import warn_of_unlike
 
 
 class Engine:
@@ -41,6 +50,8 @@ class Engine:
         Names of the classes that answers have.
     places : list of int
         Of these among the model's classes.
+    unused : list of modules.inference.recordings.Problem
+        Recordings of --adapt_to that cannot be used.
     channel : str
         What is read of stereo; by default what the training read.
     """
@@ -61,6 +72,22 @@ class Engine:
         self.model, labels = found
         self.is_onnx = is_onnx
         self.channel = options.channel or self.model.channel
+        self.class_shares, self.unused = None, []
+        will_be = bool(options.adapt or options.adapt_to)
+        is_adapted = getattr(self.model, "is_adapted", True)
+        check_speakers(self.folder, will_be or is_adapted)
+        if options.adapt_priors:
+            self.class_shares = read_class_shares(self.folder, len(labels))
+        if options.adapt_to:
+            adapted = adapt_to_files(
+                self.model,
+                options.adapt_to,
+                self.device,
+                self.class_shares,
+                options.jobs,
+                options.batch_size,
+            )
+            self.model, self.unused = adapted.model, adapted.problems
         self.places = choose_labels(labels, options.labels)
         self.labels = [labels[place] for place in self.places]
 
@@ -126,7 +153,13 @@ def check_output(options, files: list[str], labels=()) -> None:
 
 
 def classify(
-    engine: Engine, files: list[str], options, cutter, settings, warned
+    engine: Engine,
+    files: list[str],
+    options,
+    cutter,
+    settings,
+    warned,
+    speakers: dict[str, str],
 ) -> tuple[Predictions, Parts | None]:
     """Return the answers for recordings, of all of the model's classes.
 
@@ -142,6 +175,8 @@ def classify(
         From `make_cutter`.
     warned : list of str
         Warnings about recordings, which grow meanwhile.
+    speakers : dict
+        File -> speaker, of a list; for --adapt_speakers.
 
     Returns
     -------
@@ -151,7 +186,7 @@ def classify(
         To be removed once the output is written; None if there are none.
     """
 
-    def classify_some(some, progress=False):
+    def classify_some(some, progress=False, adaptation=None):
         return predict(
             engine.model,
             some,
@@ -164,6 +199,7 @@ def classify(
             engine.channel,
             cutter,
             options.embeddings is not None,
+            adaptation,
         )
 
     trained_on = engine.model.channel
@@ -172,6 +208,14 @@ def classify(
             f"the model was trained on --channel {trained_on} of stereo, "
             f"not on {engine.channel}"
         )
+    if options.adapt:
+        # The answers wait for the last recording: there are no parts.
+        adaptation = Adaptation(
+            engine.model,
+            speakers if options.adapt_speakers else None,
+            engine.class_shares,
+        )
+        return classify_some(files, True, adaptation), None
     if options.output is None or len(make_chunks(files)) < 2:
         return classify_some(files, True), None
     settings |= {"embeddings": options.embeddings is not None}
@@ -179,6 +223,17 @@ def classify(
     digest = digest_job(engine.digest(), files, settings)
     with Parts(options.output, digest).open() as parts:
         return parts.classify(files, classify_some, warned), parts
+
+
+def warn_of_model(engine: Engine, rows, options) -> list[str]:
+    """Return sentences on how the model fits the recordings."""
+    if engine.unused:
+        reason = engine.unused[0].sentence
+        return [f"--adapt_to: {len(engine.unused)} left out ({reason})"]
+    if options.adapt or getattr(engine.model, "is_adapted", True):
+        return []
+    warning = warn_of_unlike(rows)
+    return [] if warning is None else [warning]
 
 
 def finish_rows(engine: Engine, predictions: Predictions, options):

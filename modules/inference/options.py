@@ -63,6 +63,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "from standard input",
         )
     _add_inputs(parser)
+    _add_adaptation(parser)
     _add_outputs(parser)
     _add_computing(parser)
     options = parser.parse_args(arguments)
@@ -125,6 +126,33 @@ def _add_inputs(parser):
         type=_positive(int),
         help="with --live: samples per second of the raw samples, mono, 16 "
         "bits, little-endian (default: 16000)",
+    )
+
+
+def _add_adaptation(parser):
+    """Add how the model is adapted to recordings without labels."""
+    parser.add_argument(
+        "--adapt",
+        action="store_true",
+        help="estimate the standardisation again on these recordings, without "
+        "labels, before they are classified",
+    )
+    parser.add_argument(
+        "--adapt_to",
+        metavar="FOLDER",
+        help="the same on other recordings",
+    )
+    parser.add_argument(
+        "--adapt_speakers",
+        action="store_true",
+        help="with --adapt: each speaker of --csv_file or --speakers by "
+        "itself; use it only where speakers have several emotions each",
+    )
+    parser.add_argument(
+        "--adapt_priors",
+        action="store_true",
+        help="with --adapt or --adapt_to: estimate how frequent each class is; "
+        "use it only where that differs much from the training",
     )
 
 
@@ -229,9 +257,33 @@ def _check(options):
         raise BadInput(
             "--summary averages segments: give --segments, --vad or --speakers"
         )
+    _check_adaptation(options)
     _check_output(options, is_over_time)
     if options.live:
         _check_live(options)
+
+
+def _check_adaptation(options):
+    """Refuse ways of adapting that contradict each other."""
+    if options.adapt and options.adapt_to:
+        raise BadInput(
+            "--adapt uses the recordings at hand and --adapt_to others: choose "
+            "one of them"
+        )
+    if options.adapt_speakers and not options.adapt:
+        raise BadInput("--adapt_speakers needs --adapt: add it")
+    if options.adapt_speakers and not (options.csv_file or options.speakers):
+        raise BadInput(
+            "--adapt_speakers needs speakers: give --csv_file with a column "
+            "speaker, or --speakers"
+        )
+    if options.adapt_priors and not (options.adapt or options.adapt_to):
+        raise BadInput("--adapt_priors needs --adapt or --adapt_to: add one")
+    if options.engine == "onnx" and (options.adapt or options.adapt_to):
+        raise BadInput(
+            "a graph in ONNX cannot be adapted: leave out --engine onnx, or "
+            "write an adapted one by export.py --adapt_to FOLDER --onnx"
+        )
 
 
 def _check_output(options, is_over_time):
@@ -270,7 +322,7 @@ def _check_output(options, is_over_time):
 def _check_live(options):
     """Refuse what makes no sense for sound that is still coming."""
     others = ["csv_file", "output", "embeddings", "plot", "vad", "speakers"]
-    for name in [*others, "summary"]:
+    for name in [*others, "summary", "adapt"]:
         if getattr(options, name):
             raise BadInput(
                 f"--live prints its answers as they come: leave out --{name}"

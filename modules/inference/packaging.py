@@ -1,8 +1,10 @@
 """A model's folder: what goes into it, and writing it."""
 
+import collections
 import io
 import pathlib
 import shutil
+import statistics
 
 import soundfile
 import torch
@@ -47,7 +49,7 @@ audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
 """
 
 
-def hyperparams(run, members, encoder_revision, encoder_files):
+def hyperparams(run, members, encoder_revision, encoder_files, more):
     """Return the text of hyperparams.yaml."""
     encoder_hub = run.graph["encoder"]["hub"]
     values = {
@@ -63,16 +65,51 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
     }
-    return format_hyperparams(values)
+    return format_hyperparams(values, more)
 
 
-def format_hyperparams(values: dict) -> str:
-    """Return the text of hyperparams.yaml with the values of a model."""
+def format_hyperparams(values: dict, more: dict | None = None) -> str:
+    """Return the text of hyperparams.yaml.
+
+    Arguments
+    ---------
+    values : dict
+        What makes a model, see `modules.inference.loading.MODEL_KEYS`.
+    more : dict
+        What is known of it beside.
+    """
     return HYPERPARAMS.format(
         normalizer="" if values["channel"] == "mean" else KEEP_CHANNELS,
-        values=yaml.safe_dump(values, sort_keys=False),
+        values=yaml.safe_dump(values | (more or {}), sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def interface(head, encoder_hub):
+    """Return the text of custom_interface.py for the graph of a head."""
+    return self_contained_source(
+        [*classes(head), *_encoder_classes(encoder_hub)]
+    )
+
+
+def speaker_normalization(run):
+    """Return whether embeddings were normalised by speaker, if they were."""
+    used = run.results.get("speaker_normalization") is True
+    return {"speaker_normalization": True} if used else {}
+
+
+def class_shares(runs):
+    """Return the shares of the classes in training; {} if not known."""
+    shares = []
+    for run in runs:
+        try:
+            entries = run.manifest("train").values()
+        except BadInput:
+            return {}
+        counts = collections.Counter(entry["label"] for entry in entries)
+        shares.append([counts[label] / len(entries) for label in run.labels])
+    means = [statistics.fmean(own) for own in zip(*shares)]
+    return {"class_shares": means}
 
 
 def _encoder_classes(encoder_hub):
@@ -166,7 +203,7 @@ def example_recording():
     return wav.getvalue()
 
 
-def build(runs, include_encoder, licence, language, name):
+def build(runs, include_encoder, licence, language, name, **of_card):
     """Return the files of a model's folder.
 
     Arguments
@@ -179,6 +216,8 @@ def build(runs, include_encoder, licence, language, name):
         For the card; None: what is known of the corpus.
     name : str
         What the card calls the model.
+    of_card : dict
+        Further arguments of `modules.inference.model_card.model_card`.
 
     Returns
     -------
@@ -230,16 +269,18 @@ def build(runs, include_encoder, licence, language, name):
         has_example=example is not None,
         licence=licence,
         language=language,
+        **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    yaml_text = hyperparams(first, len(runs), revision, list(encoder))
+    more = class_shares(runs) | speaker_normalization(first)
+    yaml_text = hyperparams(first, len(runs), revision, list(encoder), more)
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom_interface.py": self_contained_source(
-            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
+        "custom_interface.py": interface(
+            first.graph["head"], encoder_hub
         ).encode(),
     }
     if example is not None:
@@ -275,6 +316,11 @@ def check_system(runs):
             raise BadInput(
                 f"{run.folder} fine-tuned an encoder: train a head on it with "
                 f"--encoder_hub {encoder} and export that"
+            )
+        if speaker_normalization(run) != speaker_normalization(first):
+            raise BadInput(
+                f"one of {run.folder} and {first.folder} normalises speakers: "
+                "train both with speaker_normalization true or false"
             )
         for what in ("labels", "graph", "encoder_digest"):
             if getattr(run, what) != getattr(first, what):

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from modules.errors import BadInput
+from modules.inference.adaptation import Adaptation
 from modules.inference.emotion_model import LONGEST_SECONDS
 from modules.inference.recordings import (
     Cutter,
@@ -42,6 +43,9 @@ class Row(NamedTuple):
         Whose turn it is, where turns are given.
     embedding : torch.Tensor
         [values], where embeddings are wanted.
+    distance : float
+        From the recordings of the training, see `modules.models.distance`;
+        None: the model has none.
     """
 
     file: str
@@ -51,6 +55,7 @@ class Row(NamedTuple):
     channel: str | None = None
     speaker: str | None = None
     embedding: torch.Tensor | None = None
+    distance: float | None = None
 
 
 class Predictions(NamedTuple):
@@ -115,6 +120,7 @@ def predict(
     channel: str = "mean",
     cutter: Cutter | None = None,
     embed: bool = False,
+    adaptation: Adaptation | None = None,
 ) -> Predictions:
     """Classify recordings.
 
@@ -146,6 +152,8 @@ def predict(
     embed : bool
         Give embeddings too; that of a recording in several windows is their
         mean.
+    adaptation : modules.inference.adaptation.Adaptation
+        Adapts the model to these recordings before it answers.
 
     Returns
     -------
@@ -173,8 +181,11 @@ def predict(
         disable=not progress,
     )
     failed = {}
+    keep = adaptation and adaptation.open(pieces)
     with bar:
-        answers = classify_batches(model, batches, jobs, cost, device, embed)
+        answers = classify_batches(
+            model, batches, jobs, cost, device, embed, keep
+        )
         for batch, scores in zip(batches, answers):
             for piece, answer in zip(batch, scores):
                 if isinstance(answer, BadInput):
@@ -182,6 +193,9 @@ def predict(
                 piece.log_probabilities = answer
             seconds = sum(piece.seconds for piece in batch)
             bar.update(min(seconds, bar.total - bar.n))  # it must not overflow
+    if adaptation is not None:
+        adaptation.finish(pieces)
+        adaptation.answer(batches)
     rows = []
     for key, parts in _by_recording(pieces).items():
         if key not in failed and all(piece.is_silent for piece in parts):
@@ -211,6 +225,7 @@ def _rows(pieces, over_time):
             p.name,
             p.speaker,
             p.embedding,
+            p.distance,
         )
         for p in pieces
     ]
@@ -230,7 +245,7 @@ def average(rows: list[Row], weights: list[float] | None = None) -> Row:
     Returns
     -------
     row : Row
-        The log of the mean probabilities; the mean of the embeddings.
+        The log of the mean probabilities; the mean of embeddings and distances.
     """
     last = rows[-1]._replace(start=rows[0].start)
     if len(rows) == 1:
@@ -240,6 +255,10 @@ def average(rows: list[Row], weights: list[float] | None = None) -> Row:
     scores = torch.stack([row.log_probabilities for row in rows])
     scores = torch.log_softmax((scores + weights.log()).logsumexp(0), dim=0)
     last = last._replace(log_probabilities=scores)
+    if last.distance is not None:
+        distances = torch.tensor([row.distance for row in rows])
+        distance = (weights[:, 0] * distances).sum() / weights.sum()
+        last = last._replace(distance=distance.item())
     if last.embedding is None:
         return last
     embeddings = torch.stack([row.embedding for row in rows])
@@ -254,6 +273,7 @@ def classify_batches(
     cost: Callable[[float], float],
     device: str,
     embed: bool = False,
+    keep: Callable[[Piece, torch.Tensor], None] | None = None,
 ) -> Iterator[list[torch.Tensor | BadInput]]:
     """Classify batches side by side, the next ones while the first are used.
 
@@ -274,6 +294,8 @@ def classify_batches(
         Where the model is.
     embed : bool
         Give each piece its embedding.
+    keep : callable
+        Gets each piece and its embedding.
 
     Yields
     ------
@@ -290,7 +312,9 @@ def classify_batches(
         group = list(group)
         with _workers(min(count, len(group))) as pool:
             yield from pool.map(
-                lambda batch: _classify_batch(model, batch, device, embed),
+                lambda batch: _classify_batch(
+                    model, batch, device, embed, keep
+                ),
                 group,
             )
 
@@ -311,7 +335,7 @@ def _workers(count):
         torch.set_num_threads(threads)
 
 
-def _classify_batch(model, batch, device, embed):
+def _classify_batch(model, batch, device, embed, keep):
     """Read and classify pieces; see `classify_batches`."""
     answers, waveforms, read = [], [], []
     for piece in batch:
@@ -322,13 +346,19 @@ def _classify_batch(model, batch, device, embed):
         except BadInput as problem:
             answers.append(problem)
     scores = iter([])
-    if waveforms and embed:
-        embeddings, scores = embed_and_classify(model, waveforms, device)
-        scores = iter(scores)
-        for piece, embedding in zip(read, embeddings):
-            piece.embedding = embedding
-    elif waveforms:
+    if waveforms and not hasattr(model, "embed"):
         scores = iter(classify(model, waveforms, device))
+    elif waveforms:
+        embeddings, found, distances = embed_and_classify(
+            model, waveforms, device
+        )
+        scores = iter(found)
+        for i, piece in enumerate(read):
+            piece.distance = None if distances is None else distances[i]
+            if embed:
+                piece.embedding = embeddings[i]
+            if keep is not None:
+                keep(piece, embeddings[i])
     answers = [next(scores) if a is None else a for a in answers]
     return [_check_finite(p.file, a) for p, a in zip(batch, answers)]
 
@@ -354,10 +384,13 @@ def classify(
 @torch.inference_mode()
 def embed_and_classify(
     model: torch.nn.Module, waveforms: list[torch.Tensor], device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return embeddings [batch, values] and what `classify` returns."""
+) -> tuple[torch.Tensor, torch.Tensor, list[float] | None]:
+    """Return embeddings [batch, values], log-probabilities and distances."""
     embeddings = model.embed(*_pad(waveforms, device))
-    return embeddings.cpu(), model.classify(embeddings).cpu()
+    distances = model.distances(embeddings)
+    if distances is not None:
+        distances = distances.tolist()
+    return embeddings.cpu(), model.classify(embeddings).cpu(), distances
 
 
 def _pad(waveforms, device):

@@ -20,7 +20,7 @@ from modules.audio import (
 )
 from modules.errors import BadInput
 from modules.inference.emotion_model import split_evenly
-from modules.inference.loading import load_model
+from modules.inference.loading import check_speakers, load_model, locate_model
 from modules.inference.predictor import Row, average, choose_device, classify
 from modules.inference.restriction import choose_labels, restrict
 from modules.models.padding import count_samples
@@ -78,7 +78,9 @@ class Recognizer:
         labels: list[str] | None = None,
     ):
         self.device = choose_device(device)
-        self.model, every = load_model(source, self.device)
+        folder = locate_model(source)
+        self.model, every = load_model(folder, self.device)
+        check_speakers(folder, self.model.is_adapted)
         self.places = choose_labels(every, labels)
         self.labels = [every[place] for place in self.places]
 

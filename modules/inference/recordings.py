@@ -178,6 +178,8 @@ class Piece:
         [classes], once classified.
     embedding : torch.Tensor
         [values], once classified, where embeddings are wanted.
+    distance : float
+        From the training, once classified; None: the model has none.
     """
 
     file: str
@@ -191,6 +193,7 @@ class Piece:
     speaker: str | None = None
     log_probabilities: torch.Tensor | None = None
     embedding: torch.Tensor | None = None
+    distance: float | None = None
 
     @property
     def seconds(self) -> float:

@@ -6,6 +6,7 @@ from modules.inference.predictor import Row, average
 _OF_LIST = "list_"
 _START = ("file", "channel", "speaker", "start", "end", "emotion")
 PROBLEM = "problem"
+DISTANCE = "distance"
 
 
 class Columns:
@@ -32,7 +33,8 @@ class Columns:
         left_out = {"channel"} if not has_channels else set()
         left_out |= {"speaker"} if not has_speakers else set()
         self.names = [name for name in _START if name not in left_out]
-        self.names += [f"p_{label}" for label in labels] + [PROBLEM]
+        self.names += [f"p_{label}" for label in labels]
+        self.names += [DISTANCE, PROBLEM]
         kept = dict.fromkeys(n for v in self.listed.values() for n in v)
         self._renamed = {}
         for name in kept:
@@ -60,6 +62,8 @@ class Columns:
         }
         for label, p in zip(self.labels, scores.exp().tolist()):
             values[f"p_{label}"] = round(p, 6)
+        if row.distance is not None:
+            values[DISTANCE] = round(row.distance, 4)
         return self._finish(values)
 
     def failure(self, problem) -> dict:

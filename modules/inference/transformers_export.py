@@ -51,6 +51,8 @@ def find_obstacle(model: EmotionModel) -> str | None:
     ]:
         if type(part) not in kinds:
             return f"{type(part).__name__}"
+    if head.distance is not None or head.temperature != 1:
+        return "the temperature of its scores"
     return None
 
 

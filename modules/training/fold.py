@@ -176,6 +176,9 @@ def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):
         The contents of results.json.
     """
     name = f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
+    if trained.chosen.get("speaker_normalization"):
+        # A protocol of its own, which needs more than one recording.
+        name += " (speakers normalised)"
     weights = head.embedding.layer_weights()
     truth, predicted = trained.test.pairs()
     results = (

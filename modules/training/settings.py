@@ -117,6 +117,10 @@ CHECKS = {
     "label_smoothing": share(),
     "soft_labels": or_null(text()),
     "train_on_dev": boolean(),
+    "speaker_normalization": (
+        lambda value: isinstance(value, bool) or value == "auto",
+        "true, false or auto",
+    ),
     "C": or_null(number(0, 1e12)),
     "layers_used": one_of("last", "all"),
     "layerdrop": share(),
