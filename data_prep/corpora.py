@@ -118,6 +118,7 @@ def prepare(
     dev_split: str = "random",
     seed: int = 1,
     number_of_folds: int = 5,
+    channel: str = "mean",
 ) -> dict[str, pathlib.Path]:
     """Prepare the manifests of one held-out fold of a corpus.
 
@@ -139,6 +140,8 @@ def prepare(
         Chooses dev.
     number_of_folds : int
         Number of folds, of a corpus whose folds are not fixed.
+    channel : str
+        "mean", "left" or "right": what is read of stereo.
 
     Returns
     -------
@@ -164,4 +167,5 @@ def prepare(
         test_fold,
         dev_split,
         seed,
+        channel,
     )

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modules.errors import BadInput
+from modules.models.fusion import pair_of_sizes
 from modules.models.graph import build
+from modules.models.padding import count_samples
 from modules.models.upstream import open_upstream
 
 WEIGHTS = "head.safetensors"
@@ -47,6 +49,8 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
     """
 
     encoder: Any  # None until `load`
@@ -60,6 +64,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        channel="mean",
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -67,6 +72,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.channel = channel
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -102,10 +108,13 @@ class EmotionModel(nn.Module):
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
+        folder = pathlib.Path(paths[0]).parent if paths else None
+        paired = pair_of_sizes(self.sizes["num_hidden_states"])
         upstream = open_upstream(
-            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
+            self.encoder_hub if paired or not paths else folder,
             None if paths else self.encoder_revision,
             self.whisper_window,
+            folder,
         )
         for key in ("num_hidden_states", "hidden_size"):
             found = np.ravel(getattr(upstream, key)).tolist()
@@ -127,13 +136,17 @@ class EmotionModel(nn.Module):
         wavs : torch.Tensor
             Mono waveforms at 16 kHz, padded; [batch, samples].
         lengths : torch.Tensor
-            Relative lengths, [batch].
+            In samples or as shares of the longest, see
+            `modules.models.padding.count_samples`; [batch].
 
         Returns
         -------
         embeddings : torch.Tensor
             [batch, members * values].
         """
+        if lengths is not None:
+            longest = wavs.shape[1]
+            lengths = count_samples(lengths, longest) / longest
         states, frames = self.encoder(wavs, lengths)
         return self.pool(states, frames / frames.max())
 
@@ -174,6 +187,22 @@ class EmotionModel(nn.Module):
             return members[0]
         total = torch.logsumexp(torch.stack(members), dim=0)
         return torch.log_softmax(total, dim=1)
+
+    @property
+    def is_adapted(self):
+        """Whether it is adapted, see `modules.inference.adaptation`."""
+        return any(head.temperature != 1 for head in self.heads)
+
+    def distances(self, embeddings):
+        """Return the mean distance of all heads from their training, [batch].
+
+        None if they have none, see `modules.models.distance`.
+        """
+        if not all(h.distance and h.distance.is_fitted for h in self.heads):
+            return None
+        parts = embeddings.chunk(len(self.heads), dim=1)
+        found = [head.distance(part) for head, part in zip(self.heads, parts)]
+        return torch.stack(found).mean(dim=0)
 
     def forward(self, wavs, lengths=None):
         """Return log-probabilities [batch, classes]; see `embed`."""

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
 from modules.inference.emotion_model import (
@@ -116,7 +117,7 @@ def load_model(source, device="cpu"):
     """
     folder = locate_model(source)
     _check_folder(folder)
-    values = _read_values(folder)
+    values = read_values(folder)
     source = folder / HYPERPARAMS
     head, sizes = values["head"], values["sizes"]
     check_values(source, head, sizes, values["members"])
@@ -170,14 +171,27 @@ def _check_folder(folder):
             )
 
 
-def _read_values(folder):
-    """Return the plain values of hyperparams.yaml that make a model."""
+def read_values(folder):
+    """Return the plain values of hyperparams.yaml that make a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+
+    Raises
+    ------
+    BadInput
+        If they are missing or of other kinds.
+    """
     path = folder / HYPERPARAMS
     try:
         values = yaml.load(
             read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
         )
-        values = {key: values[key] for key in MODEL_KEYS}
+        # Models of before have no channel.
+        channel = values.get("channel", CHANNEL_CHOICES[0])
+        values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
         ValueError,
@@ -203,8 +217,71 @@ def _read_values(folder):
         raise BadInput(
             f"{path} has whisper_window {window!r:.60}: export the model again"
         )
+    if channel not in CHANNEL_CHOICES:
+        raise BadInput(
+            f"{path} has channel {channel!r:.60}: export the model again"
+        )
     _check_encoder_files(folder, values["encoder_files"])
     return values
+
+
+def _read_plain(folder, key):
+    """Return a value beside those that make a model; None without."""
+    path = folder / HYPERPARAMS
+    values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
+    return values.get(key)
+
+
+def check_speakers(folder, is_adapted):
+    """Refuse a model of normalised speakers that is not adapted to one.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    is_adapted : bool
+        Whether it is, or will be before it answers.
+
+    Raises
+    ------
+    BadInput
+        Naming the options of predict.py.
+    """
+    if not is_adapted and _read_plain(folder, "speaker_normalization"):
+        raise BadInput(
+            f"{folder} was trained on embeddings minus the mean of their "
+            "speaker: give --adapt for recordings of one speaker, or --adapt "
+            "--adapt_speakers and a list with speakers"
+        )
+
+
+def read_class_shares(folder, count):
+    """Return the shares of the classes in the training of a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    count : int
+        Number of classes.
+
+    Raises
+    ------
+    BadInput
+        If its hyperparams.yaml does not have them.
+    """
+    shares = _read_plain(folder, "class_shares")
+    if (
+        not isinstance(shares, list)
+        or len(shares) != count
+        or not all(type(share) is float and 0 <= share <= 1 for share in shares)
+        or not sum(shares)
+    ):
+        raise BadInput(
+            f"{folder / HYPERPARAMS} does not have the class_shares of the training, which "
+            "--adapt_priors needs: export the model again, or leave it out"
+        )
+    return shares
 
 
 def _is_name(value):

@@ -1,8 +1,10 @@
 """A model's folder: what goes into it, and writing it."""
 
+import collections
 import io
 import pathlib
 import shutil
+import statistics
 
 import soundfile
 import torch
@@ -13,7 +15,7 @@ from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.models.graph import classes, is_own_class
+from modules.models.graph import classes, find_class, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
 HYPERPARAMS = """\
@@ -25,9 +27,10 @@ sample_rate: 16000
 model: !new:custom_interface.EmotionModel
 {arguments}
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
-
+{normalizer}
 modules:
     compute_features: !new:custom_interface.ComputeFeatures
+        channel: !ref <channel>
     mean_var_norm: !new:custom_interface.MeanVarNorm
     embedding_model: !new:custom_interface.EmbeddingModel
         model: !ref <model>
@@ -39,8 +42,14 @@ pretrainer: !new:custom_interface.ModelFolder
     label_encoder: !ref <label_encoder>
 """
 
+# Of models that read one channel: SpeechBrain takes the mean by default.
+KEEP_CHANNELS = """\
+audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
+    mix: keep
+"""
 
-def hyperparams(run, members, encoder_revision, encoder_files):
+
+def hyperparams(run, members, encoder_revision, encoder_files, more):
     """Return the text of hyperparams.yaml."""
     encoder_hub = run.graph["encoder"]["hub"]
     values = {
@@ -51,14 +60,56 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
         "whisper_window": run.graph["encoder"]["whisper_window"],
+        "channel": run.graph["encoder"].get("channel", "mean"),
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
     }
+    return format_hyperparams(values, more)
+
+
+def format_hyperparams(values: dict, more: dict | None = None) -> str:
+    """Return the text of hyperparams.yaml.
+
+    Arguments
+    ---------
+    values : dict
+        What makes a model, see `modules.inference.loading.MODEL_KEYS`.
+    more : dict
+        What is known of it beside.
+    """
     return HYPERPARAMS.format(
-        values=yaml.safe_dump(values, sort_keys=False),
+        normalizer="" if values["channel"] == "mean" else KEEP_CHANNELS,
+        values=yaml.safe_dump(values | (more or {}), sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def interface(head, encoder_hub):
+    """Return the text of custom_interface.py for the graph of a head."""
+    return self_contained_source(
+        [*classes(head), *_encoder_classes(encoder_hub)]
+    )
+
+
+def speaker_normalization(run):
+    """Return whether embeddings were normalised by speaker, if they were."""
+    used = run.results.get("speaker_normalization") is True
+    return {"speaker_normalization": True} if used else {}
+
+
+def class_shares(runs):
+    """Return the shares of the classes in training; {} if not known."""
+    shares = []
+    for run in runs:
+        try:
+            entries = run.manifest("train").values()
+        except BadInput:
+            return {}
+        counts = collections.Counter(entry["label"] for entry in entries)
+        shares.append([counts[label] / len(entries) for label in run.labels])
+    means = [statistics.fmean(own) for own in zip(*shares)]
+    return {"class_shares": means}
 
 
 def _encoder_classes(encoder_hub):
@@ -67,9 +118,13 @@ def _encoder_classes(encoder_hub):
 
 
 def _public_name(encoder_hub):
-    """Return what to call an encoder: its name on the Hub, or its folder's."""
-    folder = pathlib.Path(encoder_hub).expanduser()
-    return folder.name if folder.is_dir() else encoder_hub
+    """Return what to call upstreams: a name on the Hub, or the folder's."""
+    names = [str(name) for name in upstream_names(encoder_hub)]
+    folders = [pathlib.Path(name).expanduser() for name in names]
+    return ",".join(
+        folder.name.replace(",", "_") if folder.is_dir() else name
+        for name, folder in zip(names, folders)
+    )
 
 
 def pinned_revision(folder, encoder_hub, revision):
@@ -86,7 +141,9 @@ def pinned_revision(folder, encoder_hub, revision):
         return revision
     if folder.parent.name == "snapshots":
         return folder.name
-    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+    names = upstream_names(encoder_hub)
+    local = any(pathlib.Path(name).expanduser().is_dir() for name in names)
+    return None if local else revision
 
 
 def _check_encoder(run, upstream):
@@ -146,7 +203,7 @@ def example_recording():
     return wav.getvalue()
 
 
-def build(runs, include_encoder, licence, language, name):
+def build(runs, include_encoder, licence, language, name, **of_card):
     """Return the files of a model's folder.
 
     Arguments
@@ -159,6 +216,8 @@ def build(runs, include_encoder, licence, language, name):
         For the card; None: what is known of the corpus.
     name : str
         What the card calls the model.
+    of_card : dict
+        Further arguments of `modules.inference.model_card.model_card`.
 
     Returns
     -------
@@ -176,8 +235,8 @@ def build(runs, include_encoder, licence, language, name):
     revision = first.graph["encoder"]["revision"]
     window = first.graph["encoder"]["whisper_window"]
     upstream = open_upstream(encoder_hub, revision, window)
-    is_pair = isinstance(upstream, UpstreamPair)
-    if is_pair and (include_encoder or upstream.is_local):
+    two = isinstance(upstream, UpstreamPair) and upstream.has_two_folders
+    if two and (include_encoder or upstream.is_local):
         raise BadInput(
             f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
@@ -191,7 +250,7 @@ def build(runs, include_encoder, licence, language, name):
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
-    # Fbank has no files: it is code.
+    # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
     weights = {
@@ -210,16 +269,18 @@ def build(runs, include_encoder, licence, language, name):
         has_example=example is not None,
         licence=licence,
         language=language,
+        **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    yaml_text = hyperparams(first, len(runs), revision, list(encoder))
+    more = class_shares(runs) | speaker_normalization(first)
+    yaml_text = hyperparams(first, len(runs), revision, list(encoder), more)
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom_interface.py": self_contained_source(
-            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
+        "custom_interface.py": interface(
+            first.graph["head"], encoder_hub
         ).encode(),
     }
     if example is not None:
@@ -232,18 +293,34 @@ def build(runs, include_encoder, licence, language, name):
 def check_system(runs):
     """Refuse runs that are not folds of one system, or fine-tuned an encoder.
 
+    A class of a head may have an attribute ``not_exported``: the reason why it
+    cannot be used beyond its experiment.
+
     Raises
     ------
     BadInput
-        Naming two runs that differ, or the encoder to train a head on.
+        Naming two runs that differ, the encoder to train a head on, or the
+        reason.
     """
     first = runs[0]
+    for path in classes(first.graph["head"]):
+        reason = getattr(find_class(path), "not_exported", None)
+        if reason:
+            raise BadInput(
+                f"{first.folder} cannot be exported, {reason}: export another "
+                "system"
+            )
     for run in runs:
         if run.graph["encoder"]["fine_tuned"]:
             encoder = run.folder / "encoder"
             raise BadInput(
                 f"{run.folder} fine-tuned an encoder: train a head on it with "
                 f"--encoder_hub {encoder} and export that"
+            )
+        if speaker_normalization(run) != speaker_normalization(first):
+            raise BadInput(
+                f"one of {run.folder} and {first.folder} normalises speakers: "
+                "train both with speaker_normalization true or false"
             )
         for what in ("labels", "graph", "encoder_digest"):
             if getattr(run, what) != getattr(first, what):

@@ -9,9 +9,6 @@ plays no role in a choice. Of several corpora each is standardised by itself.
 """
 
 import copy
-import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from speechbrain.utils.logger import get_logger
@@ -19,12 +16,19 @@ from tqdm import tqdm
 
 from modules.errors import BadInput
 from modules.training import logistic_regression
+from modules.training.candidate import Candidate, first_inputs, mean_classifier
 from modules.training.corpora import CorpusStandardizations, corpora_of
-from modules.training.distance_fit import fit_distance
+from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
 from modules.training.logistic_regression import CANDIDATES
 from modules.training.metrics import Predictions
 from modules.training.parts import Parts
+from modules.training.speaker_normalization import (
+    SpeakerNormalization,
+    describe_decision,
+    left_out,
+    subtract_means,
+)
 
 logger = get_logger(__name__)
 
@@ -32,39 +36,6 @@ logger = get_logger(__name__)
 # 1 / e of the share. 20 to 100 differ by 0.2 points of WA on EmoDB, TurEV-DB
 # and ASED; the best candidate alone and the plain mean are behind.
 SHARPNESS = 50.0
-
-
-@dataclasses.dataclass
-class Candidate:
-    """One linear classifier among those that are averaged.
-
-    Attributes
-    ----------
-    parts : dict
-        Part of the embedding -> its share of the variance, relative.
-    C : float
-        Inverse regularisation.
-    left_out_log_probability : float
-        Of training speakers that were left out, in nats; None: unknown.
-    share : float
-        In the mean of the candidates' scores.
-    """
-
-    parts: dict[str, float]
-    C: float
-    left_out_log_probability: float | None
-    share: float = 1.0
-    inputs: Any = dataclasses.field(default=None, repr=False)
-    back: Callable = dataclasses.field(default=None, repr=False)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the plain values, for results.json."""
-        return {
-            "parts": self.parts,
-            "C": self.C,
-            "left_out_log_probability": self.left_out_log_probability,
-            "share": self.share,
-        }
 
 
 class LinearTrainer:
@@ -88,6 +59,9 @@ class LinearTrainer:
     train_on_dev : bool
         After all choices, train again on train and dev together. Predictions
         of dev are those of the training without dev.
+    speaker_normalization : bool or str
+        True, or "auto" where it is offered: embeddings minus the mean of
+        their speaker, see `modules.training.speaker_normalization`.
     """
 
     def __init__(
@@ -97,12 +71,14 @@ class LinearTrainer:
         label_smoothing: float = 0.0,
         soft_labels: str | None = None,
         train_on_dev: bool = True,
+        speaker_normalization: bool | str = False,
     ):
         self.C = C
         self.candidates = candidates
         self.label_smoothing = label_smoothing
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
+        self.speaker_normalization = SpeakerNormalization(speaker_normalization)
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; see `check_linear`."""
@@ -116,9 +92,14 @@ class LinearTrainer:
         )
         run.save_standardizations(corpora.state())
         test = datasets["test"]
+        entries = test.entries.values()
         embeddings = embed(head, {"test": test}, progress)
-        names = corpora_of(test.entries.values())
-        scores = corpora.classify(head, embeddings, names)
+        add_share_beyond(chosen, head, "test", embeddings)
+        if chosen.get("speaker_normalization"):
+            speakers = [entry["speaker"] for entry in entries]
+            mean = head.standardization.mean
+            embeddings = subtract_means(embeddings, speakers, mean)
+        scores = corpora.classify(head, embeddings, corpora_of(entries))
         tested = Predictions(test.ids, test.targets, scores)
         return Trained(dev, tested, chosen)
 
@@ -139,7 +120,8 @@ class LinearTrainer:
             Of dev, by the training without dev.
         chosen : dict
             ``candidates`` (see `Candidate`), ``C`` (of the one with the
-            largest share) and ``dev_WA``.
+            largest share), ``dev_WA``, and what `add_share_beyond` and
+            `modules.training.speaker_normalization.describe_decision` return.
 
         Raises
         ------
@@ -168,8 +150,7 @@ class LinearTrainer:
         Arguments
         ---------
         head : modules.models.head.EmotionHead
-            Gets its standardisation, that of all corpora together, and its
-            classifier.
+            Gets its standardisation, of all corpora, and its classifier.
         embeddings : torch.Tensor
             Of train, then of dev, [utterances, values].
         labels : torch.Tensor
@@ -188,11 +169,6 @@ class LinearTrainer:
         chosen : dict
             As `fit` returns it, without ``dev_WA``.
         corpora : modules.training.corpora.CorpusStandardizations
-
-        Raises
-        ------
-        BadInput
-            If all training utterances are of one class.
         """
         if len(labels[:count].unique()) < 2:
             raise BadInput(
@@ -200,34 +176,67 @@ class LinearTrainer:
                 "--seed or --dev_split, or add utterances of other classes"
             )
         targets = self.make_targets(labels, head.num_classes, entries)
-        speakers = [entry["speaker"] for entry in entries[:count]]
-        names = corpora_of(entries)
-        corpora = CorpusStandardizations(
-            head.standardization, embeddings[:count], names[:count]
-        )
-        # The distance is that of recordings as they are.
         if head.distance is not None:
-            fit_distance(
-                head.distance, embeddings[:count], labels[:count], speakers
-            )
-        moved = corpora.move(embeddings, names)
-        candidates = self._choose(
-            Parts(moved.cpu(), copy.deepcopy(head.standardization).cpu()),
-            targets[:count],
-            labels[:count],
-            speakers,
-            progress,
+            speakers = [entry["speaker"] for entry in entries[:count]]
+            own = embeddings[:count], labels[:count], speakers
+            fit_distance(head.distance, *own)
+        raw = embeddings[count:]
+        candidates, embeddings, corpora, decision = self._normalize(
+            head, embeddings, targets, labels, entries, count, progress
         )
-        _set_classifier(head, *_mean(candidates, targets[:count]))
-        scores = corpora.classify(head, embeddings[count:], names[count:])
+        _set_classifier(head, *mean_classifier(candidates, targets[:count]))
+        names = corpora_of(entries[count:])
+        scores = corpora.classify(head, embeddings[count:], names)
         if self.train_on_dev:
-            _set_classifier(head, *_mean(candidates, targets))
+            _set_classifier(head, *mean_classifier(candidates, targets))
         best = max(candidates, key=lambda candidate: candidate.share)
         chosen = {
             "C": best.C,
             "candidates": [candidate.summary() for candidate in candidates],
-        }
+        } | decision
+        add_share_beyond(chosen, head, "dev", raw)
         return scores, chosen, corpora
+
+    def _normalize(
+        self, head, embeddings, targets, labels, entries, count, progress
+    ):
+        """Fit the standardisation, and choose, with the speakers' means or not.
+
+        Returns
+        -------
+        candidates, embeddings, corpora, decision
+            Of the better one; see `_choose` and `describe_decision`.
+        """
+        speakers = [entry["speaker"] for entry in entries]
+        names = corpora_of(entries)
+
+        def choose(own):
+            corpora = CorpusStandardizations(
+                head.standardization, own[:count], names[:count]
+            )
+            fitted = copy.deepcopy(head.standardization).cpu()
+            candidates = self._choose(
+                Parts(corpora.move(own, names).cpu(), fitted),
+                targets[:count],
+                labels[:count],
+                speakers[:count],
+                progress,
+            )
+            return candidates, own, corpora
+
+        found = choose(embeddings)
+        setting = self.speaker_normalization
+        # The test of the classes comes first: it takes no time.
+        if not setting.is_offered(labels[:count].tolist(), speakers[:count]):
+            asked = {"speaker_normalization": False} if setting.setting else {}
+            return *found, asked
+        mean = head.standardization.mean.clone()
+        others = choose(subtract_means(embeddings, speakers, mean))
+        scores = left_out(found[0]), left_out(others[0])
+        if setting.helps(*scores):
+            return *others, describe_decision(True, *scores)
+        head.standardization.fit(embeddings[:count])
+        return *found, describe_decision(False, *scores)
 
     def _choose(self, parts, targets, labels, speakers, progress):
         """Return the candidates with C and share, and inputs of all.
@@ -243,7 +252,7 @@ class LinearTrainer:
             C, left_out = self.C, None
             if C is None or len(weights) > 1:
                 C, left_out = logistic_regression.choose_C(
-                    _first(inputs, len(labels)),
+                    first_inputs(inputs, len(labels)),
                     targets,
                     labels,
                     speakers,
@@ -276,35 +285,6 @@ class LinearTrainer:
         targets = share * certain + (1 - share) * others
         smoothing = self.label_smoothing
         return (1 - smoothing) * targets + smoothing / num_classes
-
-
-def _first(inputs, count):
-    """Return the inputs of the first utterances.
-
-    Where `modules.training.parts` has replaced the values by a triangular
-    factor, its further columns are zero for them.
-    """
-    square = inputs.shape[0] == inputs.shape[1]
-    return inputs[:count, :count] if square else inputs[:count]
-
-
-def _mean(candidates, targets):
-    """Train the candidates on the first utterances; return the mean.
-
-    The mean of the scores of linear classifiers is that of their weights.
-
-    Returns
-    -------
-    weights, bias : torch.Tensor
-        Of all standardised values, fp64 [classes, values] and [classes].
-    """
-    weights, bias = 0, 0
-    for candidate in candidates:
-        inputs = _first(candidate.inputs, len(targets))
-        own, own_bias = logistic_regression.fit(inputs, targets, candidate.C)
-        weights = weights + candidate.share * candidate.back(own)
-        bias = bias + candidate.share * own_bias
-    return weights, bias
 
 
 def check_linear(head) -> None:

@@ -25,17 +25,14 @@ from speechbrain.utils.distributed import infer_device
 from modules.errors import BadInput, one_sentence, using
 from modules.experiments.calibration import expected_calibration_error
 from modules.files import read_json, write_json
+from modules.inference.adaptation import SHRINKAGE, TEMPERATURE
 from modules.models.graph import describe
-from modules.models.standardization import Standardization
 from modules.training.configuration import load_configuration
 from modules.training.linear import LinearTrainer, embed
 from modules.training.metrics import score
 from recipes.CROSS.shared_classes import LABELS, read_corpus, read_label_map
 from recipes.CROSS.tables import write_tables
 
-# With adaptation: the training's statistics count as this many recordings,
-# and all scores are divided by the temperature.
-SHRINKAGE, TEMPERATURE = 5.0, 2.0
 # Of the training utterances; a part of them is dev, as in every run.
 _DEV_SHARE = 0.2
 _HPARAMS = ["hparams/recommended.yaml", "hparams/baseline.yaml"]
@@ -183,25 +180,17 @@ def adapt(head, embeddings: torch.Tensor):
     Arguments
     ---------
     head : modules.models.head.EmotionHead
-        Mean and deviation of its standardisation are estimated again; n
+        Mean and variance of its standardisation are estimated again; n
         recordings have the share n / (n + 5), the training the rest. All
         scores are divided by 2.
     embeddings : torch.Tensor
         Of the recordings, [recordings, values].
     """
     head = copy.deepcopy(head)
-    own = Standardization(head.standardization.sizes).to(embeddings.device)
-    own.fit(embeddings)
-    share = len(embeddings) / (len(embeddings) + SHRINKAGE)
-    before = head.standardization
-    before.mean.lerp_(own.mean, share)
-    deviation = (1 / before.scale).lerp(1 / own.scale, share)
-    # Without influence before or now: constant values, whose scale is 0.
-    scale = torch.where(deviation.isfinite(), 1 / deviation, 0.0)
-    before.scale.copy_(scale)
-    head.distance = None
-    head.classifier.weight /= TEMPERATURE
-    head.classifier.bias /= TEMPERATURE
+    values = embeddings.double()
+    mean, variance = values.mean(dim=0), values.var(dim=0, correction=0)
+    head.standardization.adapt(mean, variance, len(values), SHRINKAGE)
+    head.distance, head.temperature = None, TEMPERATURE
     return head
 
 

@@ -44,7 +44,8 @@ def repository(tmp_path, monkeypatch):
     ):
         paths = [*package.__path__, str(tmp_path / folder)]
         monkeypatch.setattr(package, "__path__", paths)
-    monkeypatch.setattr(corpora, "__file__", tmp_path / "data_prep/corpora.py")
+    place = str(tmp_path / "data_prep/corpora.py")
+    monkeypatch.setattr(corpora, "__file__", place)
     yield tmp_path
     for name in FILES:
         sys.modules.pop(_module(name), None)
