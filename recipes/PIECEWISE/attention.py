@@ -157,6 +157,8 @@ def measure(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
         "attention on the part, over even attention",
         "AUC: a frame inside weighs more than outside",
         "frame F1 of weights above the uniform",
+        "no attention: AUC of nearness to the centre",
+        "no attention: frame F1 of the middle third",
     ]
     rows = []
     for weights, inside in each(found):
@@ -164,7 +166,11 @@ def measure(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
         even = inside.mean()
         f1 = frame_f1(weights > weights.mean(), inside)
         auc = roc_auc_score(inside, weights)
-        rows.append([share, even, share / even, auc, f1])
+        # What the place in the recording gives away, without any sound.
+        place = 2 * (np.arange(len(inside)) + 0.5) / len(inside) - 1
+        near = roc_auc_score(inside, -np.abs(place))
+        third = frame_f1(np.abs(place) < 1 / 3, inside)
+        rows.append([share, even, share / even, auc, f1, near, third])
     return dict(zip(names, map(list, zip(*rows))))
 
 

@@ -237,9 +237,13 @@ def test_perfect_attention_and_even_attention():
         "end": np.array([2, 2]),
         "weights": np.array([0, 4, 0, 0, 1, 1, 1, 1.0]),
     }
-    shares, even, ratio, auc, f1 = attention.measure(found).values()
+    figures = attention.measure(found)
+    shares, even, ratio, auc, f1, place, third = figures.values()
     assert shares == [1.0, 0.25] and even == [0.25, 0.25]
     assert ratio == [4.0, 1.0] and auc == [1.0, 0.5] and f1 == [1.0, 0.0]
+    # Of the frames the second and the third are as near to the centre.
+    assert place == [pytest.approx(5 / 6)] * 2
+    assert third == [pytest.approx(2 / 3)] * 2
 
 
 def test_emotion_over_time_is_judged(
