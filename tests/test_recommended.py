@@ -102,11 +102,8 @@ def test_without_acoustics(linear_command, tmp_path, capsys):
         train.main(linear_command(tmp_path / "refused", acoustics="null"))
     message = capsys.readouterr().err
     assert "uses upstream 1 and the last one is 0" in message
-    train.main(
-        linear_command(
-            tmp_path / "run", acoustics="null", embedding="encoder_alone"
-        )
-    )
+    options = {"embedding": "encoder_alone", "use": "encoder_alone"}
+    train.main(linear_command(tmp_path / "run", acoustics="null", **options))
     assert Run(tmp_path / "run").graph["sizes"]["hidden_size"] == 32
 
 

@@ -80,7 +80,7 @@ def mean_classifier(
         Of all standardised values, fp64 [classes, values] and [classes].
     """
     weights, bias = 0, 0
-    for candidate in candidates:
+    for candidate in [c for c in candidates if c.share]:
         inputs = first_inputs(candidate.inputs, len(targets))
         own, own_bias = logistic_regression.fit(inputs, targets, candidate.C)
         weights = weights + candidate.share * candidate.back(own)

@@ -27,7 +27,7 @@ from modules.experiments.calibration import expected_calibration_error
 from modules.files import read_json, write_json
 from modules.inference.adaptation import SHRINKAGE, TEMPERATURE
 from modules.models.graph import describe
-from modules.training.configuration import load_configuration
+from modules.training.configuration import load_configuration, plain_values
 from modules.training.linear import LinearTrainer, embed
 from modules.training.metrics import score
 from recipes.CROSS.shared_classes import LABELS, read_corpus, read_label_map
@@ -35,6 +35,8 @@ from recipes.CROSS.tables import write_tables
 
 # Of the training utterances; a part of them is dev, as in every run.
 _DEV_SHARE = 0.2
+# Of settings: a study may go on although its files have moved.
+_PLACES = ("_folder", "_file", "_hub")
 _HPARAMS = ["hparams/recommended.yaml", "hparams/baseline.yaml"]
 
 
@@ -74,10 +76,12 @@ class System:
         """Identify a training and its tests by everything they depend on."""
         facts = [
             describe(self.hparams["head"]),
-            {k: str(v) for k, v in vars(self.trainer).items()},
-            self.hparams["seed"],
+            {
+                key: value
+                for key, value in plain_values(self.hparams).items()
+                if not key.endswith(_PLACES)
+            },
             self.upstream.digest,
-            self.hparams["cache_format"],
             [
                 [name, entry["sha256"], entry["label"], entry["speaker"]]
                 for corpus in [*trained, *tested]
