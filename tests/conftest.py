@@ -44,6 +44,8 @@ TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference
 hypothesis.register_random(TORCH_RANDOM)
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Files of recipes/ that are no experiments: of labels, of names of files.
+MAPS = ("labels.yaml", "speakers.yaml")
 
 # Family and whether its convolutions have layer (or else group) norm.
 ENCODERS = [
