@@ -37,6 +37,10 @@ logger = get_logger(__name__)
 # 1 / e of the share. 20 to 100 differ by 0.2 points of WA on EmoDB, TurEV-DB
 # and ASED; the best candidate alone and the plain mean are behind.
 SHARPNESS = 50.0
+# A candidate with a smaller share is left out: on recordings of another corpus
+# scores of raw statistics are large. Five heads of EmoDB, adapted to 249
+# recordings of ASED: 37.8% right, and 35.7% with shares of 2 to 9% for them.
+LEAST_SHARE = 0.1
 
 
 @dataclasses.dataclass
@@ -259,6 +263,8 @@ class LinearTrainer:
             return candidates[:1]
         scores = torch.tensor([c.left_out_log_probability for c in candidates])
         shares = torch.softmax(SHARPNESS * scores.double(), dim=0)
+        shares = shares * (shares >= LEAST_SHARE)
+        shares = shares / shares.sum()
         for candidate, share in zip(candidates, shares.tolist()):
             candidate.share = share
             logger.info(f"by left-out speakers: {candidate.summary()}")
@@ -301,7 +307,7 @@ def _mean(candidates, targets):
         Of all standardised values, fp64 [classes, values] and [classes].
     """
     weights, bias = 0, 0
-    for candidate in candidates:
+    for candidate in [c for c in candidates if c.share]:
         inputs = _first(candidate.inputs, len(targets))
         own, own_bias = logistic_regression.fit(inputs, targets, candidate.C)
         weights = weights + candidate.share * candidate.back(own)
