@@ -98,7 +98,14 @@ def _read_runs(options):
     source = find_folder(options.run)
     if not options.adapt_to or (source and not (source / LABELS).is_file()):
         return find_runs(options.run, options.folds)
-    of_runs = ("folds", "include_encoder", "license", "language", *_OF_CARD)
+    of_runs = (
+        "folds",
+        "corpus",
+        "include_encoder",
+        "license",
+        "language",
+        *_OF_CARD,
+    )
     for name in of_runs:
         if getattr(options, name):
             raise BadInput(
@@ -146,6 +153,12 @@ def main(arguments=None):
         nargs="+",
         metavar="N",
         help="export these folds as one ensemble (mean of probabilities)",
+    )
+    parser.add_argument(
+        "--corpus",
+        metavar="NAME",
+        help="of a run on several corpora: a model for further recordings of "
+        "this one",
     )
     parser.add_argument(
         "--onnx",
@@ -214,6 +227,8 @@ def main(arguments=None):
         check_vacant(options.folder)
         _check_onnx(options)
         runs = _read_runs(options)
+        for run in runs if options.corpus else []:
+            run.choose_corpus(options.corpus)
         files = _collect(runs, options)
         if "example.wav" not in files:
             print("no example.wav: espeak-ng is not installed")
