@@ -1,4 +1,4 @@
-# make demo | test | explore | coverage | lint | bench | audit : each builds .venv
+# make demo | emodb | test | explore | coverage | lint | bench | audit : each builds .venv
 # first when it is missing.
 PYTHON ?= python3
 VENV := .venv
@@ -6,10 +6,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo test explore coverage lint bench audit format clean
+.PHONY: demo emodb test explore coverage lint bench audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
+
+# Real speech: downloads EmoDB and Whisper tiny.en, or takes
+# EMODB=folder ENCODER=folder.
+emodb: $(READY)
+	$(BIN)/python -m recipes.EMODB.real \
+		$(if $(EMODB),--data_folder "$(EMODB)") \
+		$(if $(ENCODER),--encoder_hub "$(ENCODER)")
 
 # One thread a worker: threads that wait for each other cost more than they save.
 # A file's tests share what they train: one worker runs all of them.

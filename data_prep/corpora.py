@@ -33,7 +33,7 @@ def names() -> list[str]:
     Example
     -------
     >>> names()
-    ['csv', 'emodb', 'iemocap']
+    ['cremad', 'csv', 'emodb', 'iemocap', 'ravdess']
     """
     folder = pathlib.Path(__file__).parent
     return sorted(
