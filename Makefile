@@ -57,7 +57,7 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) results cache
 
-$(READY): requirements.txt requirements-onnx.txt requirements-dev.txt constraints.txt tools/fix_torchaudio.py
+$(READY): requirements.txt requirements-onnx.txt requirements-page.txt requirements-dev.txt constraints.txt tools/fix_torchaudio.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python tools/fix_torchaudio.py

@@ -3,7 +3,7 @@
 
     python export.py results/.../fold_1 exported/NAME [--include_encoder]
                      [--folds 1 2 3 4 5] [--onnx [--int8]]
-                     [--push USER/NAME] [--dry_run]
+                     [--space] [--push USER/NAME] [--dry_run]
 
 The folder works with `EncoderClassifier.from_hparams` where this repository
 is importable, with `foreign_class` anywhere, and with `predict.py`.
@@ -22,8 +22,8 @@ from modules.inference.packaging import build, describe_files, write_files
 from modules.training.run import find_runs
 
 
-def push(folder, repository):
-    """Upload a model's folder; a new repository is private.
+def push(folder, repository, is_space=False):
+    """Upload a model's folder, or a Space; a new repository is private.
 
     Raises
     ------
@@ -32,10 +32,13 @@ def push(folder, repository):
     """
     try:
         api = HfApi()
-        api.create_repo(repository, private=True, exist_ok=True)
+        kind = {"repo_type": "space"} if is_space else {}
+        sdk = {"space_sdk": "gradio"} if is_space else {}
+        api.create_repo(repository, private=True, exist_ok=True, **kind, **sdk)
         return api.upload_folder(
             folder_path=folder,
             repo_id=repository,
+            **kind,
             ignore_patterns=["__pycache__/*"],
         )
     except (HfHubHTTPError, HFValidationError, OSError) as problem:
@@ -46,14 +49,25 @@ def push(folder, repository):
         ) from problem
 
 
-def _check_onnx(options):
+def _check_options(options):
     """Refuse options that need what is not there, before any work."""
+    if options.space and options.onnx:
+        raise BadInput("--space has no use for --onnx: export twice")
     if options.int8 and not options.onnx:
         raise BadInput("--int8 needs --onnx: give both")
     if options.onnx:
         from modules.inference.onnx_export import check_installed
 
         check_installed()
+
+
+def _as_space(files, runs, options):
+    """Return the files of a Space that shows the model."""
+    from modules.inference.space import space_files
+    from modules.models.graph import classes
+
+    title = (options.push or pathlib.Path(options.folder).name).split("/")[-1]
+    return space_files(files, title, classes(runs[0].graph["head"]))
 
 
 def _write(folder, files, options):
@@ -99,6 +113,11 @@ def main(arguments=None):
         help="with --onnx: weights of the graph in eight bits",
     )
     parser.add_argument(
+        "--space",
+        action="store_true",
+        help="write a HuggingFace Space instead: app.py, its code and the model",
+    )
+    parser.add_argument(
         "--license",
         help="of the weights, as the Hub writes it (default: 'other', see "
         "the terms of the corpus)",
@@ -118,7 +137,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with one_sentence(resumes=False):
         check_vacant(options.folder)
-        _check_onnx(options)
+        _check_options(options)
         runs = find_runs(options.run, options.folds)
         files = build(
             runs,
@@ -127,7 +146,9 @@ def main(arguments=None):
             options.language,
             options.push or pathlib.Path(options.folder).name,
         )
-        if "example.wav" not in files:
+        if options.space:
+            files = _as_space(files, runs, options)
+        if not any(name.endswith("example.wav") for name in files):
             print("no example.wav: espeak-ng is not installed")
         print(describe_files(files))
         if runs[0].graph["corpus"]["restricted"] and options.push:
@@ -135,13 +156,15 @@ def main(arguments=None):
         if options.dry_run:
             print(f"dry run: nothing written to {options.folder}")
             if options.push:
-                print(f"would go to https://huggingface.co/{options.push}")
+                place = f"{'spaces/' if options.space else ''}{options.push}"
+                print(f"would go to https://huggingface.co/{place}")
             return
         with using(options.folder):
             write_whole(options.folder, lambda new: _write(new, files, options))
-        print(f"model: {options.folder}")
+        print(f"{'space' if options.space else 'model'}: {options.folder}")
         if options.push:
-            print(f"pushed: {push(options.folder, options.push)}")
+            pushed = push(options.folder, options.push, options.space)
+            print(f"pushed: {pushed}")
 
 
 if __name__ == "__main__":

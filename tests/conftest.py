@@ -21,8 +21,8 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
 
-# Fixtures of tests/attacks.
-pytest_plugins = ["tests.attacks.model_and_run_folders"]
+# Fixtures of tests/attacks and of pages.
+pytest_plugins = ["tests.attacks.model_and_run_folders", "browser"]
 
 # `make test` draws the same examples every time; `make explore` draws others.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)

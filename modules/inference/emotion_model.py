@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modules.errors import BadInput
+from modules.models.encoder_values import values_digest
 from modules.models.graph import build
 from modules.models.upstream import open_upstream
 
@@ -47,6 +48,9 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    encoder_values : str
+        `modules.models.encoder_values.values_digest` of the encoder; an
+        encoder that is not in the model's folder must have it.
     """
 
     encoder: Any  # None until `load`
@@ -60,6 +64,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        encoder_values=None,
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -67,6 +72,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.encoder_values = encoder_values
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -115,9 +121,21 @@ class EmotionModel(nn.Module):
                     f"the encoder {self.encoder_hub} has {key} {found} and the "
                     f"head needs {needed}: export the model again"
                 )
+        if not paths and self.encoder_values:
+            self._check_encoder(upstream)
         self.encoder = upstream.make()
         self.requires_grad_(False)
         self.eval()
+
+    def _check_encoder(self, upstream):
+        """Refuse an encoder with other weights than that of the training."""
+        folder = upstream.folder
+        if folder is None or values_digest(folder) != self.encoder_values:
+            raise BadInput(
+                f"the encoder {self.encoder_hub} has other weights than the one "
+                "that the model was trained on: give that one with "
+                "--encoder_hub"
+            )
 
     def embed(self, wavs, lengths=None):
         """Return the embeddings of all heads, concatenated.

@@ -91,7 +91,7 @@ def locate_model(source, *more):
         ) from problem
 
 
-def load_model(source, device="cpu"):
+def load_model(source, device="cpu", encoder_hub=None):
     """Load an exported model without executing anything of its folder.
 
     Arguments
@@ -100,6 +100,9 @@ def load_model(source, device="cpu"):
         A folder that export.py wrote, or the name of one on the Hub.
     device : str
         Where it works.
+    encoder_hub : str
+        Folder or name of the model's encoder, in place of the one that the
+        model names; it must be the same encoder.
 
     Returns
     -------
@@ -117,6 +120,12 @@ def load_model(source, device="cpu"):
     folder = locate_model(source)
     _check_folder(folder)
     values = _read_values(folder)
+    if encoder_hub is not None:
+        values |= {
+            "encoder_hub": str(encoder_hub),
+            "encoder_revision": None,
+            "encoder_files": [],
+        }
     source = folder / HYPERPARAMS
     head, sizes = values["head"], values["sizes"]
     check_values(source, head, sizes, values["members"])
@@ -177,6 +186,8 @@ def _read_values(folder):
         values = yaml.load(
             read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
         )
+        # Models of earlier versions lack it.
+        digest = values.get("encoder_values")
         values = {key: values[key] for key in MODEL_KEYS}
     except (
         OSError,
@@ -204,7 +215,11 @@ def _read_values(folder):
             f"{path} has whisper_window {window!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
-    return values
+    if not (digest is None or isinstance(digest, str)):
+        raise BadInput(
+            f"{path} has encoder_values {digest!r:.60}: export the model again"
+        )
+    return values | {"encoder_values": digest}
 
 
 def _is_name(value):

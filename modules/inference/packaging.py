@@ -13,6 +13,7 @@ from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
+from modules.models.encoder_values import values_digest
 from modules.models.graph import classes, is_own_class
 from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
 
@@ -40,7 +41,9 @@ pretrainer: !new:custom_interface.ModelFolder
 """
 
 
-def hyperparams(run, members, encoder_revision, encoder_files):
+def hyperparams(
+    run, members, encoder_revision, encoder_files, encoder_values=None
+):
     """Return the text of hyperparams.yaml."""
     encoder_hub = run.graph["encoder"]["hub"]
     values = {
@@ -54,6 +57,7 @@ def hyperparams(run, members, encoder_revision, encoder_files):
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
+        "encoder_values": encoder_values,
     }
     return HYPERPARAMS.format(
         values=yaml.safe_dump(values, sort_keys=False),
@@ -98,6 +102,14 @@ def _check_encoder(run, upstream):
             f"is not the one that {run.folder} was trained on: put that one "
             "back, or train again"
         )
+
+
+def _values(upstream):
+    """Return what identifies an encoder in any precision, if it has files."""
+    folder = upstream.folder
+    if folder is None or not any(folder.glob("*.safetensors")):
+        return None
+    return values_digest(folder)
 
 
 def encoder_contents(folder):
@@ -212,7 +224,9 @@ def build(runs, include_encoder, licence, language, name):
         language=language,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    yaml_text = hyperparams(first, len(runs), revision, list(encoder))
+    yaml_text = hyperparams(
+        first, len(runs), revision, list(encoder), _values(upstream)
+    )
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
@@ -257,7 +271,7 @@ def write_files(folder, files):
     """Write what `build` returned into an empty folder."""
     for name, content in files.items():
         target = folder / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             target.write_bytes(content)
         elif isinstance(content, list):
