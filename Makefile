@@ -1,12 +1,12 @@
-# make demo | emodb | test | explore | coverage | lint | bench | audit : each builds .venv
-# first when it is missing.
+# make demo | emodb | test | explore | coverage | lint | bench | lock | audit : each
+# builds .venv first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo emodb test explore coverage lint bench audit format clean
+.PHONY: demo emodb test explore coverage lint bench lock audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -41,14 +41,21 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/vermin --target=3.10- --no-tips --violations --quiet $(PACKAGES) *.py
 
+# One page. With speech: make bench EMODB=folder WHISPER=folder-or-name
 bench: $(READY)
-	$(BIN)/python -m benchmarks.frozen_features
+	$(BIN)/python -m benchmarks.page \
+		$(if $(EMODB),--data_folder $(EMODB)) \
+		$(if $(WHISPER),--encoder_hub $(WHISPER))
 
-# Known vulnerabilities of the very files that pip would install here.
+# requirements-lock.txt: the SHA-256 of every file of the versions in constraints.txt.
+lock: $(READY)
+	$(BIN)/pip install --quiet -r requirements-audit.txt
+	$(BIN)/python -m tools.lock
+
+# Known vulnerabilities of the versions in requirements-lock.txt.
 audit: $(READY)
 	$(BIN)/pip install --quiet -r requirements-audit.txt
-	$(BIN)/python -m tools.lock --output locked.txt
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r locked.txt
+	$(BIN)/python -m tools.audit
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -57,7 +64,9 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) results cache
 
-$(READY): requirements.txt requirements-onnx.txt requirements-page.txt requirements-dev.txt constraints.txt tools/fix_torchaudio.py
+$(READY): requirements.txt requirements-onnx.txt requirements-formats.txt \
+    requirements-vad.txt requirements-live.txt requirements-page.txt requirements-dev.txt \
+    constraints.txt tools/fix_torchaudio.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python tools/fix_torchaudio.py

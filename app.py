@@ -54,7 +54,11 @@ def main(arguments=None):
     options = parse(arguments)
     with one_sentence(resumes=False):
         # Imported here: --help takes a moment, not seconds.
-        from modules.inference.loading import load_model, locate_model
+        from modules.inference.loading import (
+            check_speakers,
+            load_model,
+            locate_model,
+        )
         from modules.inference.page import build, check_port, read_facts, serve
         from modules.inference.predictor import choose_device
 
@@ -62,6 +66,7 @@ def main(arguments=None):
         device = choose_device(options.device)
         folder = locate_model(options.model, "README.md")
         model, labels = load_model(folder, device, options.encoder_hub)
+        check_speakers(folder, model.is_adapted)
         page = build(model, labels, read_facts(folder), device)
         serve(page, options.host, options.port)
     return 0

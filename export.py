@@ -2,8 +2,9 @@
 """Turn a trained fold into a folder that SpeechBrain loads as a model.
 
     python export.py results/.../fold_1 exported/NAME [--include_encoder]
-                     [--folds 1 2 3 4 5] [--onnx [--int8]]
+                     [--folds 1 2 3 4 5] [--onnx [--int8]] [--transformers]
                      [--space] [--push USER/NAME] [--dry_run]
+    python export.py MODEL exported/NAME --adapt_to FOLDER
 
 The folder works with `EncoderClassifier.from_hparams` where this repository
 is importable, with `foreign_class` anywhere, and with `predict.py`.
@@ -16,10 +17,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from modules.errors import BadInput, one_sentence, using
-from modules.files import check_vacant, write_whole
-from modules.inference.emotion_model import LONGEST_SECONDS
+from modules.files import check_vacant, find_folder, write_whole
+from modules.inference.emotion_model import LABELS, LONGEST_SECONDS
 from modules.inference.packaging import build, describe_files, write_files
 from modules.training.run import find_runs
+
+_OF_CARD = ("corpus_name", "corpus_licence", "cross_corpus")
 
 
 def push(folder, repository, is_space=False):
@@ -51,8 +54,14 @@ def push(folder, repository, is_space=False):
 
 def _check_options(options):
     """Refuse options that need what is not there, before any work."""
-    if options.space and options.onnx:
-        raise BadInput("--space has no use for --onnx: export twice")
+    for name in ("onnx", "transformers", "adapt_to"):
+        if options.space and getattr(options, name):
+            raise BadInput(f"--space does not go with --{name}: leave one out")
+    if options.encoder_name and options.include_encoder:
+        raise BadInput(
+            "--encoder_name is of a model without its encoder: leave "
+            "--include_encoder out"
+        )
     if options.int8 and not options.onnx:
         raise BadInput("--int8 needs --onnx: give both")
     if options.onnx:
@@ -71,15 +80,71 @@ def _as_space(files, runs, options):
 
 
 def _write(folder, files, options):
-    """Write a model's folder, and what ONNX needs into it."""
+    """Write a model's folder, and what ONNX and transformers need into it."""
     write_files(folder, files)
+    if options.adapt_to:
+        from modules.inference.adapted_model import adapt_folder
+
+        adapt_folder(folder, options.adapt_to, options.adapt_priors)
+    if not options.onnx and not options.transformers:
+        return
+    from modules.inference.loading import load_model
+
+    model, labels = load_model(folder)
+    if options.transformers:
+        from modules.inference.transformers_export import (
+            FOLDER,
+            write_transformers,
+        )
+
+        write_transformers(pathlib.Path(folder, FOLDER), model, labels)
     if options.onnx:
         # Imported here: packages that most models do without.
-        from modules.inference.loading import load_model
         from modules.inference.onnx_export import write_onnx
 
-        model, labels = load_model(folder)
         write_onnx(folder, model, labels, LONGEST_SECONDS, options.int8)
+
+
+def _read_runs(options):
+    """Return the runs that are exported; none if the source is a model.
+
+    Raises
+    ------
+    BadInput
+        If an option has no meaning for a model.
+    """
+    if options.adapt_priors and not options.adapt_to:
+        raise BadInput("--adapt_priors needs --adapt_to: add it")
+    source = find_folder(options.run)
+    if not options.adapt_to or (source and not (source / LABELS).is_file()):
+        return find_runs(options.run, options.folds)
+    of_runs = ("folds", "include_encoder", "encoder_name", "half_precision")
+    of_runs += ("license", "language", *_OF_CARD)
+    for name in of_runs:
+        if getattr(options, name):
+            raise BadInput(
+                f"{options.run} is a model, to which --{name} does not apply: "
+                "leave it out, or export the run"
+            )
+    return []
+
+
+def _collect(runs, options):
+    """Return the files of the new model before it is adapted."""
+    if not runs:
+        from modules.inference.adapted_model import model_files
+
+        return model_files(options.run)
+    return build(
+        runs,
+        options.include_encoder,
+        options.license,
+        options.language,
+        options.push or pathlib.Path(options.folder).name,
+        options.encoder_name,
+        options.half_precision,
+        **{name: getattr(options, name) for name in _OF_CARD},
+    )
 
 
 def main(arguments=None):
@@ -87,7 +152,11 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         description="Turn a trained fold into a model that SpeechBrain loads."
     )
-    parser.add_argument("run", help="output folder of a run of train.py")
+    parser.add_argument(
+        "run",
+        help="output folder of a run of train.py; with --adapt_to also a "
+        "model's folder or name on the Hub",
+    )
     parser.add_argument("folder", help="where the model goes: a new folder")
     parser.add_argument(
         "--include_encoder",
@@ -113,9 +182,37 @@ def main(arguments=None):
         help="with --onnx: weights of the graph in eight bits",
     )
     parser.add_argument(
+        "--encoder_name",
+        metavar="USER/NAME",
+        help="name on the Hub of an encoder that is a folder here; it is "
+        "compared by its weights when the model is loaded",
+    )
+    parser.add_argument(
+        "--half_precision",
+        action="store_true",
+        help="store the heads in float16: half the size",
+    )
+    parser.add_argument(
         "--space",
         action="store_true",
         help="write a HuggingFace Space instead: app.py, its code and the model",
+    )
+    parser.add_argument(
+        "--adapt_to",
+        metavar="FOLDER",
+        help="estimate the standardisation again on these recordings, without "
+        "labels",
+    )
+    parser.add_argument(
+        "--adapt_priors",
+        action="store_true",
+        help="with --adapt_to: estimate how frequent each class is, too",
+    )
+    parser.add_argument(
+        "--transformers",
+        action="store_true",
+        help="add a folder transformers/ for its pipeline "
+        "audio-classification: mean pooling over WavLM, HuBERT or wav2vec 2.0",
     )
     parser.add_argument(
         "--license",
@@ -125,6 +222,23 @@ def main(arguments=None):
     parser.add_argument(
         "--language",
         help="of the recordings, such as en (default: the corpus's, if known)",
+    )
+    parser.add_argument(
+        "--corpus_name",
+        metavar="NAME",
+        help="of the training corpus, for the card of a model that was trained "
+        "on a list",
+    )
+    parser.add_argument(
+        "--corpus_licence",
+        metavar="NAME",
+        help="of the training corpus, for the card",
+    )
+    parser.add_argument(
+        "--cross_corpus",
+        metavar="x.json",
+        help="results on other corpora, for the card: a list of rows (default: "
+        "cross_corpus.json beside the run or above it)",
     )
     parser.add_argument(
         "--push", metavar="USER/NAME", help="upload to the HuggingFace Hub"
@@ -138,20 +252,14 @@ def main(arguments=None):
     with one_sentence(resumes=False):
         check_vacant(options.folder)
         _check_options(options)
-        runs = find_runs(options.run, options.folds)
-        files = build(
-            runs,
-            options.include_encoder,
-            options.license,
-            options.language,
-            options.push or pathlib.Path(options.folder).name,
-        )
+        runs = _read_runs(options)
+        files = _collect(runs, options)
         if options.space:
             files = _as_space(files, runs, options)
         if not any(name.endswith("example.wav") for name in files):
             print("no example.wav: espeak-ng is not installed")
         print(describe_files(files))
-        if runs[0].graph["corpus"]["restricted"] and options.push:
+        if options.push and runs and runs[0].graph["corpus"]["restricted"]:
             print(f"note: {runs[0].graph['corpus']['restricted']}")
         if options.dry_run:
             print(f"dry run: nothing written to {options.folder}")

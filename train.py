@@ -42,7 +42,6 @@ def train_fold(hparams, run_opts):
 
     # Before anything is written: an encoder that cannot be had leaves no trace.
     upstream = hparams["upstream"]()
-    fold.begin(run, hparams, run_opts)
     # Called here, so that the run keeps a copy of this script.
     sb.create_experiment_directory(
         experiment_directory=str(run.folder),
@@ -50,8 +49,9 @@ def train_fold(hparams, run_opts):
         overrides=hparams["overrides"],
     )
 
-    # Who is in train, dev and test.
+    # Who is in train, dev and test; a corpus that is refused binds no folder.
     manifests = fold.read_manifests(hparams)
+    fold.begin(run, hparams, run_opts)
     label_encoder = fold.make_label_encoder(run, manifests)
     labels = [label_encoder.ind2lab[i] for i in range(len(label_encoder))]
     run.record_inputs(manifests, upstream.digest)

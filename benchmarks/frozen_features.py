@@ -52,8 +52,29 @@ UTTERANCES, UPDATES = 5531, 30_000
 PARTS = ("encoder", "update", "pooling", "memory")
 
 
-def measure_extraction(folder, entries, encoder, repeats, device):
-    """Measure the encoder's bare forward, and `FeatureCache.fill`."""
+def time_extraction(folder, entries, encoder, repeats, device):
+    """Time the encoder's bare forward ("bare") and `FeatureCache.fill`.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Contains the encoder in "encoder"; gets the caches.
+    entries : dict
+        Manifest entries by utterance.
+    encoder : modules.models.encoder.FrozenEncoder
+        On the device.
+    repeats : int
+        Rounds that count.
+    device : str
+        Of the encoder.
+
+    Returns
+    -------
+    cache : modules.features.cache.FeatureCache
+        Contains all entries.
+    seconds : dict
+        "bare" and "fill" -> list of float, one per round.
+    """
     waves = [read_waveform(e["wav"]).to(device) for e in entries.values()]
     precision = "fp32" if device == "cpu" else "bf16"
 
@@ -78,7 +99,14 @@ def measure_extraction(folder, entries, encoder, repeats, device):
     def fill():
         next(unfilled).fill(entries, lambda: encoder, device, progress=False)
 
-    seconds = time_beside({"bare": bare, "fill": fill}, repeats, device)
+    return caches[-1], time_beside(
+        {"bare": bare, "fill": fill}, repeats, device
+    )
+
+
+def measure_extraction(folder, entries, encoder, repeats, device):
+    """Print extraction beside the bare forward; return cache and seconds."""
+    cache, seconds = time_extraction(folder, entries, encoder, repeats, device)
     audio = sum(e["duration"] for e in entries.values())
     durations = [
         {"duration": d, "sha256": str(i)}
@@ -88,7 +116,7 @@ def measure_extraction(folder, entries, encoder, repeats, device):
     padded = sum(len(b) * b[0]["duration"] for b in batches)
     padding = 1 - sum(e["duration"] for e in durations) / padded
     print_table(
-        f"Encoding, {len(waves)} utterances, {audio:.0f} s of audio",
+        f"Encoding, {len(entries)} utterances, {audio:.0f} s of audio",
         [
             ["what", "time", "throughput against the bare forward"],
             ["bare forward, nothing padded", spread(seconds["bare"], "s", 1)]
@@ -103,14 +131,19 @@ def measure_extraction(folder, entries, encoder, repeats, device):
         f"the batches of {GPU_BATCH_SECONDS} s that a GPU gets, planned for "
         f"{UTTERANCES} utterances, {padding:.1%}."
     )
-    return caches[-1], seconds["fill"]
+    return cache, seconds["fill"]
 
 
-def measure_epoch(cache, entries, encoder, repeats, device):
-    """Measure an epoch on stored features, and one with the encoder."""
+def time_epoch(cache, entries, encoder, repeats, device):
+    """Time an epoch on stored features, and one with the encoder.
+
+    See `time_extraction`; returns "store" and "recomputed" -> seconds.
+    """
     waves = [read_waveform(e["wav"]).to(device) for e in entries.values()]
     digests = [e["sha256"] for e in entries.values()]
-    update = Update("attentive_corr", device)
+    update = Update(
+        "attentive_corr", device, encoder.num_hidden_states, encoder.hidden_size
+    )
 
     def recomputed():
         with torch.no_grad():
@@ -125,7 +158,7 @@ def measure_epoch(cache, entries, encoder, repeats, device):
         update.optimizer.step()
         update.optimizer.zero_grad()
 
-    seconds = time_beside(
+    return time_beside(
         {
             "store": lambda: update([cache.read(d) for d in digests]),
             "recomputed": recomputed,
@@ -133,8 +166,13 @@ def measure_epoch(cache, entries, encoder, repeats, device):
         repeats,
         device,
     )
+
+
+def measure_epoch(cache, entries, encoder, repeats, device):
+    """Print an epoch from the store beside one with the encoder."""
+    seconds = time_epoch(cache, entries, encoder, repeats, device)
     print_table(
-        f"An epoch of {len(waves)} utterances, attentive correlation",
+        f"An epoch of {len(entries)} utterances, attentive correlation",
         [
             ["what", "time", "times faster"],
             ["encoder in every update", spread(seconds["recomputed"]), "1"],
@@ -144,8 +182,17 @@ def measure_epoch(cache, entries, encoder, repeats, device):
     )
 
 
-def measure_update(folder, repeats, device):
-    """Measure an update on 32 utterances, and a plain copy of its bytes."""
+def time_update(folder, repeats, device):
+    """Time an update on 32 utterances, its parts, and a copy of its bytes.
+
+    Returns
+    -------
+    seconds : dict
+        "copy", "products", "sum False", "sum True" (normalised) and each
+        pooling -> list of float, one per round.
+    frames, size : int
+        Of all utterances; size in bytes.
+    """
     store = FeatureStore(folder / "random")
     for i, seconds in enumerate(draw_durations(32)):
         states = torch.randn(round(50 * seconds), 25, 1024)
@@ -176,7 +223,12 @@ def measure_update(folder, repeats, device):
     for pooling in POOLINGS:
         functions[pooling] = functools.partial(Update(pooling, device), states)
     seconds = time_beside(functions, repeats, device)
-    size = sum(c.nbytes for c in copies)
+    return seconds, frames, sum(c.nbytes for c in copies)
+
+
+def measure_update(folder, repeats, device):
+    """Print an update beside a plain copy of its bytes."""
+    seconds, frames, size = time_update(folder, repeats, device)
     names = {
         "copy": "plain copy",
         "sum False": "layer-weighted sum, forward and backward",
@@ -184,7 +236,7 @@ def measure_update(folder, repeats, device):
         "products": "the projection's three matrix products alone",
     } | {p: f"whole update, `{p}`" for p in POOLINGS}
     print_table(
-        f"An update on {len(states)} utterances, {frames} frames, "
+        f"An update on 32 utterances, {frames} frames, "
         f"{size / 1e6:.0f} MB in fp16",
         [["what", "time", "bytes per second against the copy"]]
         + [
@@ -200,40 +252,56 @@ def measure_update(folder, repeats, device):
     )
 
 
+def time_pooling(name, frames, repeats, device):
+    """Time forward and backward of a pooling of a batch, and of loops.
+
+    Arguments
+    ---------
+    name : str
+        One of `POOLINGS`.
+    frames : list of int
+        Of each utterance.
+    repeats, device
+        See `time_extraction`.
+
+    Returns
+    -------
+    seconds : dict
+        Way -> list of float, one per round; "batched" is the first.
+    """
+    embedding = make_head(name, 1, 256).embedding.to(device)
+    packed = torch.randn(sum(frames), 256, device=device, requires_grad=True)
+    of_loops = embedding.pooling, packed, frames
+    runs = {
+        "batched": lambda: embedding._pool_packed(packed, frames),
+        "loop, each utterance unpadded": lambda: loop_over_utterances(
+            *of_loops
+        ),
+        "loop over the padded batch, as published": lambda: loop_over_padded(
+            *of_loops
+        ),
+    }
+    results = {key: run() for key, run in runs.items()}
+    for other in results.values():
+        torch.testing.assert_close(
+            other, results["batched"], atol=1e-4, rtol=1e-3
+        )
+    return time_beside(
+        {
+            key: lambda run=run: run().square().sum().backward()
+            for key, run in runs.items()
+        },
+        repeats,
+        device,
+    )
+
+
 def measure_pooling(repeats, device):
-    """Measure forward and backward of a batch of 32, and of loops over it."""
+    """Print forward and backward of a batch of 32 beside loops over it."""
     frames = [round(50 * d) for d in draw_durations(32, seed=1)]
     rows = [["pooling", "what", "time", "batched is faster by"]]
     for name in ("corr", "attentive_corr"):
-        embedding = make_head(name, 1, 256).embedding.to(device)
-        pooling = embedding.pooling
-        packed = torch.randn(
-            sum(frames), 256, device=device, requires_grad=True
-        )
-        runs = {
-            "batched": functools.partial(
-                embedding._pool_packed, packed, frames
-            ),
-            "loop, each utterance unpadded": functools.partial(
-                loop_over_utterances, pooling, packed, frames
-            ),
-            "loop over the padded batch, as published": functools.partial(
-                loop_over_padded, pooling, packed, frames
-            ),
-        }
-        results = {key: run() for key, run in runs.items()}
-        for other in results.values():
-            torch.testing.assert_close(
-                other, results["batched"], atol=1e-4, rtol=1e-3
-            )
-        seconds = time_beside(
-            {
-                key: lambda run=run: run().square().sum().backward()
-                for key, run in runs.items()
-            },
-            repeats,
-            device,
-        )
+        seconds = time_pooling(name, frames, repeats, device)
         rows += [
             [f"`{name}`", key, spread(values)]
             + [ratio(seconds["batched"], values)]

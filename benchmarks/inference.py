@@ -38,7 +38,7 @@ from modules.errors import one_sentence
 from modules.inference.allocator import keep_freed_memory
 from modules.inference.loading import load_model
 from modules.inference.predictor import predict
-from modules.models.whisper_window import log_mel
+from modules.models.whisper_window import encode_window, log_mel
 
 PARTS = ("start", "overhead", "folder", "memory")
 
@@ -90,8 +90,11 @@ def load_classifier(source):
 def run_bare(encoder, wave):
     """Run the HuggingFace model of a `FrozenEncoder` on one [1, samples]."""
     if encoder.is_whisper:
-        mel = log_mel(encoder.wrapper, wave[0], 30 * SAMPLE_RATE)
-        return encoder.wrapper.model.encoder(mel, output_hidden_states=True)
+        size = round(
+            encoder.computed_seconds(wave.shape[1] / SAMPLE_RATE) * SAMPLE_RATE
+        )
+        mel = log_mel(encoder.wrapper, wave[0], size)
+        return encode_window(encoder.wrapper.model.encoder, mel)
     return encoder.wrapper.model(wave, output_hidden_states=True)
 
 
@@ -125,16 +128,38 @@ def measure_start(source, files, repeats):
     )
 
 
+def time_overhead(classifier, files, repeats):
+    """Time `classify_file` and the bare encoder, file by file in turn.
+
+    Arguments
+    ---------
+    classifier : speechbrain.inference.interfaces.Pretrained
+        From `load_classifier`.
+    files : list of str
+        Recordings of at most a window.
+    repeats : int
+        Rounds that count.
+
+    Returns
+    -------
+    seconds : dict
+        ("bare" or "whole", file) -> list of float, one per round.
+    """
+    encoder = classifier.hparams.model.encoder
+    calls = {}
+    for file in files:
+        wave = read_waveform(file)[None]
+        calls["bare", file] = functools.partial(run_bare, encoder, wave)
+        calls["whole", file] = functools.partial(classifier.classify_file, file)
+    return time_beside(calls, repeats)
+
+
 def measure_overhead(source, files, repeats):
-    """Measure `classify_file` and the bare encoder, file by file in turn."""
+    """Print `classify_file` beside the bare encoder."""
     classifier = load_classifier(source)
     encoder = classifier.hparams.model.encoder
     waves = [read_waveform(file)[None] for file in files]
-    calls = {}
-    for file, wave in zip(files, waves):
-        calls["bare", file] = functools.partial(run_bare, encoder, wave)
-        calls["whole", file] = functools.partial(classifier.classify_file, file)
-    seconds = time_beside(calls, repeats)
+    seconds = time_overhead(classifier, files, repeats)
     turns, quickest = {}, {}
     for way in ("bare", "whole"):
         of_files = [seconds[way, file] for file in files]

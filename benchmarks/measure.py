@@ -7,11 +7,26 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import time
+from typing import NamedTuple
 
 import torch
 
 _PACKAGES = ("torch", "speechbrain", "transformers", "safetensors")
+
+
+class Figure(NamedTuple):
+    """A row of the page of all figures."""
+
+    what: str
+    goal: str
+    limit: str
+    reached: str
+
+
+class Skipped(Exception):
+    """Why something cannot be measured here."""
 
 
 def describe_machine():
@@ -32,6 +47,57 @@ def describe_machine():
     parts.append(f"Python {platform.python_version()}")
     parts += [f"{p} {importlib.metadata.version(p)}" for p in _PACKAGES]
     return "; ".join(parts)
+
+
+def core_seconds_of_session(command, pause=0.2):
+    """Run a command; return its seconds of a core, all descendants included.
+
+    Those that a process has not waited for are not counted by the system's
+    own figure; here all processes of the command's session are looked at,
+    several times a second. What the last moment cost is not seen.
+
+    Arguments
+    ---------
+    command : list
+        Program and arguments.
+    pause : float
+        Seconds between two looks.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails.
+    """
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    most = 0.0
+    while process.poll() is None:
+        most = max(most, _session_seconds(process.pid))
+        time.sleep(pause)
+    if process.returncode:
+        raise RuntimeError(f"{command[1]} ended with {process.returncode}")
+    return most
+
+
+def _session_seconds(session):
+    """Return seconds of a core of the living processes of a session.
+
+    Those of their children that have ended are counted with them.
+    """
+    ticks = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # Field 2, the name, may have blanks; the session is field 6.
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def fresh_process():

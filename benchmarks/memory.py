@@ -126,8 +126,8 @@ def _forget(folder):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(folder, counts=(100, 1000)):
-    """Print peaks for N and 10 N utterances, and epochs from a cold disk."""
+def run_apart(folder, counts):
+    """Return what `run` returns for each count, in processes of their own."""
     results = []
     for count in counts:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -141,6 +141,12 @@ def measure(folder, counts=(100, 1000)):
                 text=True,
             )
             results.append(json.loads(done.stdout.splitlines()[-1]))
+    return results
+
+
+def measure(folder, counts=(100, 1000)):
+    """Print peaks for N and 10 N utterances, and epochs from a cold disk."""
+    results = run_apart(folder, counts)
     rows = [["what", *(f"{r['utterances']} utterances" for r in results)]]
     rows[0].append("ratio")
     for key in ("encoding", "training"):

@@ -37,21 +37,54 @@ FILES, SECONDS = 25, 2.0
 LENGTHS = (1.3, 2.0, 2.5, 3.1, 4.4, 6.0, 9.7)
 
 
-def core_seconds(command):
-    """Run a process; return its seconds of a core."""
+def core_seconds(command, status=0):
+    """Run a process; return its seconds of a core.
+
+    Arguments
+    ---------
+    command : list
+        The second word is a script, in whose folder it runs, or an option.
+    status : int
+        With which it must end.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends with another status, with its last line.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
+    done = subprocess.run(
         list(map(str, command)),
         cwd=pathlib.Path(command[1]).parent,
-        check=True,
         capture_output=True,
+        text=True,
     )
+    if done.returncode != status:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise RuntimeError(f"{command[1]} ended with {done.returncode}: {last}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure_processes(model, other, repeats, folder):
-    """Fresh processes: one recording, and a folder of them."""
+def time_processes(model, repeats, folder, other=None):
+    """Time fresh processes: one recording, and a folder of them.
+
+    Arguments
+    ---------
+    model : pathlib.Path
+        Exported with its encoder and as ONNX.
+    repeats : int
+        Rounds.
+    folder : pathlib.Path
+        Scratch.
+    other : list
+        Command of an earlier predict.py.
+
+    Returns
+    -------
+    seconds : dict
+        (way, number of recordings) -> list of float, seconds of a core.
+    """
     rng = np.random.default_rng(0)
     files = []
     for number in range(FILES):
@@ -72,10 +105,16 @@ def measure_processes(model, other, repeats, folder):
             script, *options = ways[way][1:]
             command = [ways[way][0], script, *options[:1], *files[:count]]
             times.append(core_seconds([*command, *options[1:]]))
+    return seconds
+
+
+def measure_processes(model, other, repeats, folder):
+    """Print fresh processes: one recording, and a folder of them."""
+    seconds = time_processes(model, repeats, folder, other)
     audio = FILES * SECONDS
     title = [f"{FILES} files", "a second of audio", "the same, model loaded"]
     rows = [["way", "first answer", *title]]
-    for way in ways:
+    for way in dict.fromkeys(way for way, _ in seconds):
         one, many = seconds[way, 1], seconds[way, FILES]
         more = [(b - a) / (audio - SECONDS) for a, b in zip(one, many)]
         all_of_it = [second / audio for second in many]
@@ -83,11 +122,17 @@ def measure_processes(model, other, repeats, folder):
     print_table(f"Fresh processes, {FILES} files of {SECONDS:.0f} s", rows)
 
 
-def measure_utterances(model, engine, repeats):
-    """Both engines in this process, utterance by utterance."""
+def time_utterances(model, engine, repeats, lengths=LENGTHS):
+    """Time both engines in this process, utterance by utterance.
+
+    Returns
+    -------
+    seconds : dict
+        Length -> (seconds of a core with torch by round, with ONNX).
+    """
     rng = np.random.default_rng(1)
-    rows = [["utterance", "torch", "ONNX", "times faster"]]
-    for length in LENGTHS:
+    seconds = {}
+    for length in lengths:
         samples = 0.1 * rng.standard_normal(round(length * SAMPLE_RATE))
         waveform = samples.astype("float32")
         tensor = torch.from_numpy(waveform)
@@ -102,6 +147,14 @@ def measure_utterances(model, engine, repeats):
                 call()
                 if turn:  # the first one does not count
                     own.append(time.process_time() - started)
+        seconds[length] = times
+    return seconds
+
+
+def measure_utterances(model, engine, repeats):
+    """Print both engines, utterance by utterance."""
+    rows = [["utterance", "torch", "ONNX", "times faster"]]
+    for length, times in time_utterances(model, engine, repeats).items():
         rows.append([f"{length} s", *map(spread, times), ratio(*times[::-1])])
     print_table("Seconds of a core per utterance, models loaded", rows)
 

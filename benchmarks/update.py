@@ -39,10 +39,19 @@ class Update:
         One of `POOLINGS`.
     device : str
         Of the head.
+    num_hidden_states, hidden_size : int
+        Of the encoder.
     """
 
-    def __init__(self, pooling: str, device: str):
-        self.head = make_head(pooling, 25, 1024).to(device)
+    def __init__(
+        self,
+        pooling: str,
+        device: str,
+        num_hidden_states: int = 25,
+        hidden_size: int = 1024,
+    ):
+        head = make_head(pooling, num_hidden_states, hidden_size)
+        self.head = head.to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=1e-4)
 
     def __call__(self, hidden_states):

@@ -12,7 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.corpus import Utterance
-from modules.audio import SAMPLE_RATE, SHORTEST, read_samples
+from modules.audio import (
+    CHANNELS,
+    SAMPLE_RATE,
+    SHORTEST,
+    SILENCED,
+    read_samples,
+    share_of_mean,
+)
 from modules.errors import BadInput
 
 PROBLEMS = {
@@ -26,6 +33,11 @@ PROBLEMS = {
     "{}; take its utterance out.",
     "not finite": "An audio file has NaN or infinite samples: {}; export it "
     "again or take its utterance out.",
+    "no channel": "An audio file does not have the channel that is asked for: "
+    "{}; give --channel mean or left.",
+    "cancelled": "An audio file is near silence when its channels are "
+    "averaged, since one is the other one inverted: {}; give --channel left or "
+    "take its utterance out.",
 }
 
 
@@ -42,12 +54,16 @@ class Audio:
     duration : float
         Seconds.
     silent : bool
-        Whether all samples are zero.
+        Whether all samples that are read of it are zero.
     sha256 : str
         Of the bytes of the file.
     content : str
         Of the decoded samples and their rate: two files with the same content
         are the same recording, whatever their headers.
+    channel : str
+        The one of several channels that is read; None for their mean.
+    share_of_mean : float
+        See `modules.audio.share_of_mean`; 1 where no mean is read.
     """
 
     sample_rate: int
@@ -56,6 +72,8 @@ class Audio:
     silent: bool
     sha256: str
     content: str
+    channel: str | None = None
+    share_of_mean: float = 1.0
 
 
 class UnusableAudio(Exception):
@@ -66,13 +84,16 @@ class UnusableAudio(Exception):
         self.kind = kind
 
 
-def inspect_audio(path: str) -> Audio:
+def inspect_audio(path: str, channel: str | None = None) -> Audio:
     """Read an audio file once and return the facts about it.
 
     Arguments
     ---------
     path : str
         The file.
+    channel : str
+        "mean", "left" or "right": what is read of several channels; None if
+        nothing is.
 
     Returns
     -------
@@ -101,16 +122,33 @@ def inspect_audio(path: str) -> Audio:
         raise UnusableAudio("short")
     if not np.isfinite(samples).all():
         raise UnusableAudio("not finite")
+    own, share = _mix(samples, channel)
     decoded = hashlib.sha256(f"{sample_rate} {samples.shape}".encode())
     decoded.update(samples.tobytes())
     return Audio(
         sample_rate=sample_rate,
         channels=samples.shape[1],
         duration=len(samples) / sample_rate,
-        silent=not samples.any(),
+        silent=not own.any(),
         sha256=hashlib.sha256(content).hexdigest(),
         content=decoded.hexdigest(),
+        channel=channel if own is not samples else None,
+        share_of_mean=share,
     )
+
+
+def _mix(samples, channel):
+    """Return what is read of samples, and what their mean has of their power."""
+    if channel == "mean":
+        share = share_of_mean(samples)
+        if share < SILENCED:
+            raise UnusableAudio("cancelled")
+        return samples, share
+    index = CHANNELS.get(channel, 0)
+    if index >= samples.shape[1]:
+        raise UnusableAudio("no channel")
+    is_one = channel is not None and samples.shape[1] > 1
+    return samples[:, index] if is_one else samples, 1.0
 
 
 def _decode(content):
@@ -122,7 +160,9 @@ def _decode(content):
 
 
 def inspect_all(
-    utterances: Iterable[Utterance], data_folder: str | os.PathLike
+    utterances: Iterable[Utterance],
+    data_folder: str | os.PathLike,
+    channel: str = "mean",
 ) -> tuple[dict[str, Audio], dict[str, list[str]]]:
     """Read the audio files of all utterances.
 
@@ -132,6 +172,8 @@ def inspect_all(
         The corpus.
     data_folder : str or pathlib.Path
         The folder of relative paths.
+    channel : str
+        See `inspect_audio`.
 
     Returns
     -------
@@ -148,7 +190,7 @@ def inspect_all(
     ):
         path = os.path.join(data_folder, utterance.wav)
         try:
-            audio[utterance.id] = inspect_audio(path)
+            audio[utterance.id] = inspect_audio(path, channel)
         except UnusableAudio as problem:
             problems.setdefault(problem.kind, []).append(path)
     return audio, problems

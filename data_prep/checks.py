@@ -12,7 +12,7 @@ from data_prep import audio_checks
 from data_prep.audio_checks import Audio, inspect_all
 from data_prep.corpus import Utterance, first_few
 from data_prep.identity import is_broken, unify
-from modules.audio import SAMPLE_RATE
+from modules.audio import CANCELLED, SAMPLE_RATE
 from modules.errors import BadInput
 
 logger = get_logger(__name__)
@@ -30,7 +30,9 @@ PROBLEMS = {
 
 
 def check_corpus(
-    utterances: Iterable[Utterance], data_folder: str | os.PathLike
+    utterances: Iterable[Utterance],
+    data_folder: str | os.PathLike,
+    channel: str = "mean",
 ) -> tuple[list[Utterance], dict[str, Audio]]:
     """Check the utterances of a corpus and their audio.
 
@@ -44,6 +46,8 @@ def check_corpus(
         The corpus.
     data_folder : str or pathlib.Path
         The folder of relative paths.
+    channel : str
+        "mean", "left" or "right": what is read of stereo.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def check_corpus(
     utterances = sorted(unify(utterances), key=lambda utterance: utterance.id)
     _check_variety(utterances)
     problems = _wrong_entries(utterances)
-    audio, unusable = inspect_all(utterances, data_folder)
+    audio, unusable = inspect_all(utterances, data_folder, channel)
     problems |= unusable
     kept, contradictions = _without_copies(utterances, audio)
     if contradictions:
@@ -156,10 +160,23 @@ def _log_audio(utterances, audio):
         first = audio[other[0].id]
         logger.warning(
             "%d of %d files are not 16 kHz mono (first: %s, %d Hz, %d "
-            "channel%s): they are resampled and mixed down when read.",
+            "channel%s): they are resampled and %s when read.",
             *(len(other), len(utterances), first_few([other[0].wav])),
             *(first.sample_rate, first.channels),
             "" if first.channels == 1 else "s",
+            f"their {first.channel} channel is taken"
+            if first.channel
+            else "mixed down",
+        )
+    cancelled = [
+        u.wav for u in utterances if audio[u.id].share_of_mean < CANCELLED
+    ]
+    if cancelled:
+        logger.warning(
+            "In %d of %d files the channels cancel: their mean has less than "
+            "%.0f%% of their power (%s). Choose one of them (--channel left).",
+            *(len(cancelled), len(utterances), 100 * CANCELLED),
+            first_few(cancelled),
         )
     silent = [u.wav for u in utterances if audio[u.id].silent]
     if silent:

@@ -93,6 +93,7 @@ def prepare(
     dev_split: str = "random",
     seed: int = 1,
     number_of_folds: int = 5,
+    channel: str = "mean",
 ) -> dict[str, pathlib.Path]:
     """Prepare the manifests of one held-out fold of a corpus.
 
@@ -114,6 +115,8 @@ def prepare(
         Chooses dev.
     number_of_folds : int
         Number of folds, of a corpus whose folds are not fixed.
+    channel : str
+        "mean", "left" or "right": what is read of stereo.
 
     Returns
     -------
@@ -139,4 +142,5 @@ def prepare(
         test_fold,
         dev_split,
         seed,
+        channel,
     )

@@ -51,12 +51,12 @@ _CHECKS = {
 }
 
 CARD = CorpusCard(
-    name="own recordings",
+    name="a list of recordings",
     identifier="own-recordings",
     language=None,
-    nature="a private corpus",
-    restricted="you need the consent of the people you recorded to publish "
-    "weights trained on them",
+    nature="of an origin that this recipe does not know",
+    restricted="the licence of these recordings and the consent of the people "
+    "in them decide whether weights trained on them may be published",
 )
 
 

@@ -72,11 +72,7 @@ def read_list(path: str | os.PathLike) -> list[Row]:
         If it is none of these or names neither recordings, speakers nor
         texts.
     """
-    if read_text(path).lstrip().startswith(("{", "[")):
-        records = _read_json(path)
-    else:
-        (_, heading), *lines = read_cells(path)[0]
-        records = [dict(zip(heading, cells)) for _, cells in lines]
+    records = _read_records(path)
     rows = [_row(record) for record in records]
     compared = ("path", "speaker", "text", "sha256")
     if not any(getattr(row, field) for row in rows for field in compared):
@@ -86,6 +82,16 @@ def read_list(path: str | os.PathLike) -> list[Row]:
             f"columns {known}."
         )
     return rows
+
+
+def _read_records(path):
+    """Return the recordings of a list as column or key -> value."""
+    if read_text(path).lstrip().startswith(("{", "[")):
+        records = _read_json(path)
+    else:
+        (_, heading), *lines = read_cells(path)[0]
+        records = [dict(zip(heading, cells)) for _, cells in lines]
+    return records
 
 
 def _read_json(path):
@@ -156,10 +162,26 @@ def find_file(row: Row, folder: str | os.PathLike) -> pathlib.Path | None:
     return file if os.path.isfile(file) else None
 
 
-def read_labelled(
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A recording of a list and all of its columns.
+
+    Arguments
+    ---------
+    row : Row
+        What is known of it.
+    columns : dict
+        Name as in the list -> value; text if the list is CSV.
+    """
+
+    row: Row
+    columns: dict
+
+
+def read_listed(
     path: str | os.PathLike, data_folder: str | os.PathLike | None = None
-) -> dict[str, Row]:
-    """Return the labelled recordings of a list by their file.
+) -> tuple[dict[str, Listed], bool]:
+    """Return the recordings of a list by their file.
 
     Arguments
     ---------
@@ -168,22 +190,36 @@ def read_labelled(
     data_folder : str or pathlib.Path
         Folder of relative paths; None: that of the list.
 
+    Returns
+    -------
+    recordings : dict
+        File -> `Listed`, in the order of the list.
+    is_labelled : bool
+        Whether the list has a column of labels: then every recording has one.
+
     Raises
     ------
     BadInput
-        If a recording has no path or no label, or is listed twice.
+        If a recording has no path, or no label though there is a column of
+        them, or is listed twice, or there is none.
     """
     folder = data_folder or pathlib.Path(path).parent
+    records = _read_records(path)
+    names = {str(name).strip().lower() for r in records for name in r}
+    is_labelled = not names.isdisjoint(NAMES["label"])
     found = {}
-    for number, row in enumerate(read_list(path), start=1):
-        if not row.path or not row.label:
+    for number, record in enumerate(records, start=1):
+        row = _row(record)
+        if not row.path or (is_labelled and not row.label):
             missing = "path" if not row.path else "label"
             raise BadInput(
-                f"{path}: recording {number} has no {missing}: give the list "
-                "the columns path and label"
+                f"{path}: recording {number} has no {missing}: fill in the "
+                f"column {missing}"
             )
         file = str(pathlib.Path(folder, row.path))
         if file in found:
             raise BadInput(f"{path}: {row.path} is listed twice: keep one row")
-        found[file] = row
-    return found
+        found[file] = Listed(row, {str(k): v for k, v in record.items()})
+    if not found:
+        raise BadInput(f"{path} lists no recording: add one")
+    return found, is_labelled

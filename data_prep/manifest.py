@@ -20,7 +20,9 @@ from modules.manifest import DATA_ROOT
 logger = get_logger(__name__)
 
 # Keys with a meaning in a manifest; "id" is SpeechBrain's own.
-RESERVED = ("id", "wav", "duration", "label", "speaker", "fold", "sha256")
+RESERVED = frozenset(
+    "id wav duration label speaker fold sha256 channel".split()
+)
 
 
 def write_manifests(
@@ -30,6 +32,7 @@ def write_manifests(
     test_fold: int,
     dev_split: str,
     seed: int,
+    channel: str = "mean",
 ) -> dict[str, pathlib.Path]:
     """Check a corpus, split it and write its manifests.
 
@@ -47,6 +50,8 @@ def write_manifests(
         "random" or "speaker", see `data_prep.split.split`.
     seed : int
         Chooses dev.
+    channel : str
+        "mean", "left" or "right": what is read of stereo.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def write_manifests(
     BadInput
         If the corpus cannot be used as it is, or the disk has no room.
     """
-    utterances, audio = check_corpus(utterances, data_folder)
+    utterances, audio = check_corpus(utterances, data_folder, channel)
     splits = split(utterances, test_fold, dev_split, seed)
     check_splits(splits)
     log_uneven_folds(utterances)
@@ -87,7 +92,7 @@ def _entry(utterance, audio):
     wav = utterance.wav
     if not os.path.isabs(wav):
         wav = f"{DATA_ROOT}/{wav}"
-    return {
+    entry = {
         **utterance.extra,
         "wav": wav,
         "duration": audio.duration,
@@ -96,6 +101,9 @@ def _entry(utterance, audio):
         "fold": utterance.fold,
         "sha256": audio.sha256,
     }
+    return (
+        entry if audio.channel is None else entry | {"channel": audio.channel}
+    )
 
 
 def _counts(utterances):

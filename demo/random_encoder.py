@@ -87,14 +87,15 @@ def make_random_encoder(
     make_config, make_model, make_extractor = FAMILIES[family]
     if family == "whisper":
         settings = _whisper_settings(num_hidden_layers, hidden_size)
-        input_settings = {"feature_size": 80}
+        settings.update(config_overrides or {})
+        input_settings = {"feature_size": settings["num_mel_bins"]}
     else:
         settings = _wav2vec_settings(num_hidden_layers, hidden_size, layer_norm)
+        settings.update(config_overrides or {})
         input_settings = {
             "do_normalize": layer_norm,
             "return_attention_mask": layer_norm,
         }
-    settings.update(config_overrides or {})
 
     def write(new):
         with _seeded(seed), _quiet():

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from modules.decoding import (
+    BLOCK,
     AudioWarning,
     Header,
     blocks,
@@ -36,6 +37,8 @@ CANCELLED, SILENCED = 0.1, 0.001
 
 # Channels with a name, by number.
 CHANNELS: dict[str | int, int] = {"left": 0, "right": 1}
+# What a system can be trained on.
+CHANNEL_CHOICES = ("mean", "left", "right")
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -64,7 +67,9 @@ def read_length(path: str | os.PathLike) -> tuple[int, int]:
     return read_header(path)[:2]
 
 
-def read_samples(source, start=0, stop=None, channel=None):
+def read_samples(
+    source, start=0, stop=None, channel=None, compares_channels=True
+):
     """Read a recording at its own rate.
 
     Arguments
@@ -77,6 +82,8 @@ def read_samples(source, start=0, stop=None, channel=None):
         "left", "right" or a number from 0: that channel alone. "mean": both
         channels of two, which `read_waveform` averages after it has
         resampled them; the mean of more. By default all channels.
+    compares_channels : bool
+        Whether to notice that the channels of a mean cancel.
 
     Returns
     -------
@@ -95,6 +102,7 @@ def read_samples(source, start=0, stop=None, channel=None):
     with open_recording(source, is_part) as recording:
         _check_rate(name, recording.samplerate)
         mixer = _Mixer(channel, recording.channels, name)
+        mixer.compares = mixer.compares and compares_channels
         size, kept = 0, [np.zeros((0, mixer.channels), "float32")]
         for block in blocks(recording, name, start, stop):
             kept.append(mixer.mix(block))
@@ -105,12 +113,14 @@ def read_samples(source, start=0, stop=None, channel=None):
         return np.concatenate(kept), recording.samplerate
 
 
-def read_waveform(source, start=0, stop=None, channel="mean") -> torch.Tensor:
+def read_waveform(
+    source, start=0, stop=None, channel="mean", compares_channels=True
+) -> torch.Tensor:
     """Read a recording, mix it down to mono and resample it to 16 kHz.
 
     Arguments
     ---------
-    source, start, stop
+    source, start, stop, compares_channels
         See `read_samples`.
     channel : str or int
         "mean", "left", "right" or a number from 0.
@@ -125,7 +135,9 @@ def read_waveform(source, start=0, stop=None, channel="mean") -> torch.Tensor:
     BadInput
         See `read_samples`.
     """
-    samples, rate = read_samples(source, start, stop, channel)
+    samples, rate = read_samples(
+        source, start, stop, channel, compares_channels
+    )
     return resample(torch.from_numpy(samples), rate).mean(dim=1)
 
 
@@ -214,6 +226,31 @@ def channel_index(channel: str | int, channels: int, name: str) -> int:
     return index
 
 
+def share_of_mean(samples: np.ndarray) -> float:
+    """Return how much of the channels' power their mean has.
+
+    Arguments
+    ---------
+    samples : numpy.ndarray
+        [samples, channels].
+
+    Returns
+    -------
+    share : float
+        1 for equal channels, about a half for two independent ones, 0 if one
+        is the other one inverted.
+
+    Example
+    -------
+    >>> share_of_mean(np.float32([[1, 1], [1, -1]]))
+    0.5
+    """
+    mixer = _Mixer("mean", samples.shape[1], "")
+    for start in range(0, len(samples), BLOCK):
+        mixer.mix(samples[start : start + BLOCK])
+    return mixer.share()
+
+
 class _Mixer:
     """Picks a channel of blocks, or mixes them, and notices cancellation."""
 
@@ -228,6 +265,7 @@ class _Mixer:
         self.mixes = self.averages and channels > 2
         is_one = self.mixes or self.index is not None
         self.channels = 1 if is_one else channels
+        self.compares = self.averages and channels > 1
         self.power = self.power_of_mean = 0.0
 
     def mix(self, block):
@@ -237,14 +275,23 @@ class _Mixer:
         if not self.averages or self.total == 1:
             return block
         mean = block.mean(axis=1, keepdims=True)
+        if self.compares:
+            self._compare(block, mean)
+        return mean if self.mixes else block
+
+    def _compare(self, block, mean):
+        """Add up the power of a block, and of its mean."""
         with np.errstate(over="ignore", invalid="ignore"):
             self.power += np.square(block, dtype="float64").mean(axis=1).sum()
             self.power_of_mean += np.square(mean, dtype="float64").sum()
-        return mean if self.mixes else block
+
+    def share(self):
+        """Return how much of the channels' power their mean has."""
+        return float(self.power_of_mean / self.power) if self.power else 1.0
 
     def check(self):
         """Refuse or warn where the mean of the channels cancels them."""
-        share = self.power_of_mean / self.power if self.power else 1.0
+        share = self.share()
         if share < SILENCED:
             raise BadInput(
                 f"{self.name} is near silence when its channels are averaged, "

@@ -22,6 +22,10 @@ from modules.spool import decode_with_ffmpeg, kept, unreadable, write_blocks
 LONGEST_RECORDING = 24 * 3600
 # Samples of all channels that are decoded at once.
 BLOCK = 2**20
+# And where the header names no more of them.
+_FEW = 2**12
+# Bytes of a FLAC file with the number of samples: half of the first and four.
+_FLAC_LENGTH = range(21, 26)
 # Bytes per sample where a file's size shows whether its header is right.
 _WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2}
 _WIDTHS |= {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -126,7 +130,7 @@ def _look(path, stamp):
         spool = _spooled(path, stamp)
         return Header(spool.frames, spool.samplerate, spool.channels), False
     with file:
-        samples, width = file.frames, _WIDTHS.get(file.subtype)
+        samples, width = file.named, _WIDTHS.get(file.subtype)
         is_packed = file.format == "FLAC" or width is None
         if is_packed or samples * file.channels * width > stamp[0]:
             samples = sum(len(block) for block in blocks(file, path))
@@ -134,7 +138,10 @@ def _look(path, stamp):
         elif samples > LONGEST_RECORDING * file.samplerate:
             raise _too_long(path)
         header = Header(samples, file.samplerate, file.channels)
-        return header, samples == file.frames
+        named = samples * file.channels * width if width else _xing_bytes(path)
+        if file.format != "FLAC" and named:
+            _warn_of_more(path, header, named, stamp[0])
+        return header, samples == file.named
 
 
 @contextlib.contextmanager
@@ -164,7 +171,7 @@ def open_recording(source, is_part: bool = False):
         yield _spooled(path, stamp).reader()
         return
     try:
-        file = _open_sndfile(path)
+        file = _open_sndfile(path, is_part and not in_memory)
     except _Unknown:
         spool = _spool(path) if in_memory else _spooled(path, stamp)
         yield spool.reader()
@@ -198,17 +205,22 @@ def blocks(recording, name, start: int = 0, stop: int | None = None):
     longest = LONGEST_RECORDING * recording.samplerate
     most = max(1, BLOCK // recording.channels)
     left = (longest + 1 if stop is None else stop) - start
+    named = getattr(recording, "named", longest) - start
     try:
         # libmpg123 rounds differently if it has not been sent to the start.
         if start or getattr(recording, "format", None) == "MP3":
             recording.seek(start)
         while left > 0:
-            block = recording.read(min(most, left), "float32", always_2d=True)
+            # After the samples that a header names may be something else.
+            count = min(most, left, named if named > 0 else _FEW)
+            block = recording.read(count, "float32", always_2d=True)
             if not len(block):
                 return
-            left -= len(block)
+            left, named = left - len(block), named - len(block)
             yield block
     except (OSError, soundfile.SoundFileError) as problem:
+        if named <= 0:
+            return
         reason = getattr(problem, "error_string", None) or problem
         raise unreadable(name, reason) from problem
     if stop is None:
@@ -218,10 +230,39 @@ def blocks(recording, name, start: int = 0, stop: int | None = None):
 def _warn_of_loss(name, samples, file):
     """Warn where a header names more than there is, and might be right."""
     longest = LONGEST_RECORDING * file.samplerate
-    if samples + file.samplerate < file.frames <= longest:
+    if samples + file.samplerate < file.named <= longest:
         warnings.warn(
             f"{name} ends after {samples / file.samplerate:.1f} s; its header "
-            f"names {file.frames / file.samplerate:.1f} s: is it whole?",
+            f"names {file.named / file.samplerate:.1f} s: is it whole?",
+            AudioWarning,
+            stacklevel=2,
+        )
+
+
+def _xing_bytes(path):
+    """Return how many bytes the header of an MP3 file names, or None."""
+    with open(path, "rb") as file:
+        file.seek(_end_of_id3(file))
+        head = file.read(2**10)
+    place = max(head.find(b"Xing"), head.find(b"Info"))
+    has_both = place >= 0 and head[place + 7 : place + 8] >= b"\3"
+    return (
+        int.from_bytes(head[place + 12 : place + 16], "big")
+        if has_both
+        else None
+    )
+
+
+def _warn_of_more(name, header, named, size):
+    """Warn where a file has far more bytes than its header names.
+
+    libmpg123 and libsndfile stop there, and what follows may be a picture.
+    """
+    if size > 2 * named + 2**16:
+        warnings.warn(
+            f"{name} has {size} bytes; its header names {named}, of which the "
+            f"{header.samples / header.rate:.1f} s are read: is that all of "
+            "it? If not, convert it to FLAC",
             AudioWarning,
             stacklevel=2,
         )
@@ -239,15 +280,84 @@ class _Unknown(Exception):
 
 
 class _Forward(soundfile.SoundFile):
-    """Reads on without looking up its place, which a wrong header prevents."""
+    """Reads on without looking up its place, which a wrong header prevents.
+
+    ``named`` is the number of samples that the header names, ``opened`` a
+    file that is closed with this one.
+    """
+
+    opened = None
+
+    def __init__(self, source, named=None):
+        super().__init__(source)
+        self.named = self.frames if named is None else named
+
+    def close(self):
+        """Close the file."""
+        super().close()
+        if self.opened is not None:
+            self.opened.close()
 
     def seekable(self):
         """Return False."""
         return False
 
 
-def _open_sndfile(source):
-    """Open a path or bytes with libsndfile."""
+class _FlacOfAnyLength:
+    """The bytes of a FLAC file, without the number of samples in its header.
+
+    libFLAC decodes them to their end. Else it stops at that number, whatever
+    follows.
+    """
+
+    def __init__(self, file, begin):
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+        self.length = [begin + place for place in _FLAC_LENGTH]
+
+    def read(self, count):
+        """Return bytes."""
+        begin, data = self.tell(), bytearray(self.file.read(count))
+        for place in self.length:
+            if begin <= place < begin + len(data):
+                # Half of the first byte is of the field before.
+                kept = 0xF0 if place == self.length[0] else 0
+                data[place - begin] &= kept
+        return bytes(data)
+
+
+def _open_sndfile(source, is_part=False):
+    """Open a path or bytes with libsndfile.
+
+    ``is_part``: go to any sample of FLAC, whose header is right.
+    """
+    file = _open_as_named(source)
+    if file.format != "FLAC" or is_part:
+        return file
+    named = file.named
+    file.close()
+    if isinstance(source, io.IOBase):
+        begin = _end_of_id3(source)
+        return _Forward(_FlacOfAnyLength(source, begin), named)
+    opened = open(source, "rb")
+    whole = _FlacOfAnyLength(opened, _end_of_id3(opened))
+    file = _Forward(whole, named)
+    file.opened = opened
+    return file
+
+
+def _end_of_id3(file):
+    """Return where the sound begins, which may have a tag in front."""
+    file.seek(0)
+    start = file.read(10)
+    file.seek(0)
+    if start[:3] != b"ID3":
+        return 0
+    # Seven bits of each byte.
+    return 10 + sum(b << 7 * n for n, b in enumerate(reversed(start[6:])))
+
+
+def _open_as_named(source):
+    """Open a path or bytes with libsndfile, which believes the header."""
     if isinstance(source, str) and os.name == "posix":
         source = os.fsencode(source)  # soundfile refuses what is not UTF-8
     try:

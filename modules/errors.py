@@ -29,10 +29,6 @@ _REMEDIES = {
 _FULL = ("PytorchStreamWriter", "unexpected pos", "iostream error")
 
 
-class BadInput(ValueError):
-    """Input that a user can put right; its message is one clear sentence."""
-
-
 def printable(text: str) -> str:
     r"""Return a text whose control characters a terminal does not obey.
 
@@ -47,6 +43,21 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+class BadInput(ValueError):
+    r"""Input that a user can put right; its message is one clear sentence.
+
+    It stays on one line, whatever the names in it.
+
+    Example
+    -------
+    >>> print(BadInput("no such file: a\nb.wav"))
+    no such file: a\nb.wav
+    """
+
+    def __init__(self, sentence: str):
+        super().__init__(printable(str(sentence)))
 
 
 def disk_error(problem: BaseException) -> int | None:

@@ -119,15 +119,23 @@ def write_whole(folder, write):
     folder = pathlib.Path(folder)
     check_vacant(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, because only a rename within one file system is atomic.
-    with tempfile.TemporaryDirectory(
-        dir=folder.parent, prefix=f".{folder.name}."
-    ) as unfinished:
-        partial = pathlib.Path(unfinished) / folder.name
-        partial.mkdir()
-        write(partial)
-        sync_tree(partial)
-        os.replace(partial, folder)
+    hidden = f".{folder.name}."
+    try:
+        # A sibling, because only a rename within one file system is atomic.
+        with tempfile.TemporaryDirectory(
+            dir=folder.parent, prefix=hidden
+        ) as unfinished:
+            partial = pathlib.Path(unfinished) / folder.name
+            partial.mkdir()
+            write(partial)
+            sync_tree(partial)
+            os.replace(partial, folder)
+    except OSError as problem:
+        # The user gave no such name.
+        named = os.fsdecode(problem.filename or "")
+        if named.startswith(str(folder.parent / hidden)):
+            problem.filename = str(folder)
+        raise
     sync(folder.parent)
     return folder
 
@@ -154,8 +162,9 @@ def whole_file(path):
         with contextlib.suppress(OSError):
             partial.unlink()
         # What write() raises names no file.
-        if isinstance(problem, OSError) and problem.filename is None:
-            problem.filename = str(path)
+        if isinstance(problem, OSError):
+            if problem.filename in (None, str(partial), partial):
+                problem.filename = str(path)
         raise
     sync(path.parent)
 

@@ -4,6 +4,7 @@ import math
 import os
 import pathlib
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import read_json
 
@@ -39,7 +40,8 @@ def read_manifest(
     -------
     dict
         Utterance id -> entry, with the keys wav (path), duration (seconds),
-        label, speaker, fold, sha256 (of the file) and those of the corpus.
+        label, speaker, fold, sha256 (of the file) and those of the corpus;
+        channel, where one of several channels is read.
 
     Raises
     ------
@@ -68,6 +70,33 @@ def read_manifest(
     return entries
 
 
+def channel_of(entry: dict) -> str:
+    """Return which channel of an entry's recording is read.
+
+    Example
+    -------
+    >>> channel_of({"wav": "a.wav"})
+    'mean'
+    """
+    return entry.get("channel", CHANNEL_CHOICES[0])
+
+
+def recording_of(entry: dict) -> str:
+    """Return what identifies the samples of an entry, in the store.
+
+    The digest of the file, with the channel if one of several is read.
+
+    Example
+    -------
+    >>> recording_of({"sha256": "ab12", "channel": "left"})
+    'ab12-left'
+    """
+    channel = entry.get("channel")
+    return (
+        entry["sha256"] if channel is None else f"{entry['sha256']}-{channel}"
+    )
+
+
 def _wrong_key(entry):
     """Return what is wrong with an entry of a manifest, or None."""
     if not isinstance(entry, dict):
@@ -80,6 +109,8 @@ def _wrong_key(entry):
             return f"has a wrong {key} ({value!r:.40})"
     if not 0 < entry["duration"] < math.inf:
         return f"has a wrong duration ({entry['duration']})"
+    if channel_of(entry) not in CHANNEL_CHOICES:
+        return f"has a wrong channel ({entry['channel']!r:.40})"
     return None
 
 

@@ -63,15 +63,21 @@ def draw_recording(
     seconds = len(waveform) / sample_rate
     panels = 3 if attention is None else 4
     figure = Figure(figsize=(9, 2 * panels), layout="constrained")
-    axes = iter(figure.subplots(panels, sharex=True))
-    draw_waveform(next(axes), waveform, sample_rate)
-    draw_spectrogram(next(axes), waveform, sample_rate)
+    *own, last = figure.subplots(panels)
+    draw_waveform(own[0], waveform, sample_rate)
+    draw_spectrogram(own[1], waveform, sample_rate)
     if attention is not None:
-        draw_attention(next(axes), attention, seconds)
-    last = next(axes)
-    draw_probabilities(last, labels, times, probabilities)
-    last.set_xlabel("seconds")
-    last.set_xlim(0, seconds)
+        draw_attention(own[2], attention, seconds)
+    if len(times) == 1:
+        draw_bars(last, labels, probabilities[0])
+    else:
+        draw_probabilities(last, labels, times, probabilities)
+        own.append(last)
+    for axes in own:
+        axes.set_xlim(0, seconds)
+    for axes in own[:-1]:
+        axes.tick_params(labelbottom=False)
+    own[-1].set_xlabel("seconds")
     figure.suptitle(plain_text(printable(title)))
     return figure
 
@@ -110,15 +116,25 @@ def draw_attention(axes, attention, seconds):
 
 
 def draw_probabilities(axes, labels, times, probabilities):
-    """Draw a line per class over the parts, see `draw_recording`."""
+    """Draw a line per class over several parts, see `draw_recording`."""
     middles = [(start + end) / 2 for start, end in times]
-    if len(times) == 1:
-        middles, probabilities = times[0], np.repeat(probabilities, 2, axis=0)
     for label, values in zip(labels, np.transpose(probabilities)):
         axes.plot(middles, values, label=plain_text(printable(label)))
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+
+
+def draw_bars(axes, labels, probabilities):
+    """Draw a bar per class: the probabilities [classes] of one part."""
+    names = [plain_text(printable(label)) for label in labels]
+    places = range(len(labels))
+    bars = axes.barh(places, probabilities)
+    axes.bar_label(bars, [f"{p:.1%}" for p in probabilities], padding=3)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()  # the first class is above the others
+    axes.set_xlim(0, 1.1)
+    axes.set_xlabel("probability")
 
 
 def save_figure(figure, path, dpi=150):

@@ -63,6 +63,34 @@ def joint():
     }
 
 
+def joint_with_voice(encoder=0, voice=1):
+    """Return the description of `joint` and a part of the voice.
+
+    ``encoder`` and ``voice`` are the numbers of their upstreams.
+    """
+    functionals = {"class": f"{_MODELS}.functionals.FunctionalsPooling"}
+    parts = {name: (encoder, part) for name, part in joint()["parts"].items()}
+    own = {
+        "class": f"{_MODELS}.embedding.Embedding",
+        "layer_pooling": LAYER_POOLINGS["middle"],
+        "pooling": functionals,
+    }
+    return {
+        "class": f"{_MODELS}.joint_embedding.JointEmbedding",
+        "parts": {
+            name: {
+                "class": f"{_MODELS}.fusion.OneUpstream",
+                "upstream": upstream,
+                "embedding": part,
+            }
+            for name, (upstream, part) in {
+                **parts,
+                "voice": (voice, own),
+            }.items()
+        },
+    }
+
+
 def random_model(encoder, description, members=1, window="fit", seed=0):
     """Return an `EmotionModel` of random weights with an encoder's folder."""
     upstream = open_upstream(encoder, whisper_window=window)
@@ -77,7 +105,9 @@ def random_model(encoder, description, members=1, window="fit", seed=0):
             {
                 "class": f"{_MODELS}.head.EmotionHead",
                 "embedding": description,
-                "standardization": {"class": f"{_MODELS}.head.Standardization"},
+                "standardization": {
+                    "class": f"{_MODELS}.standardization.Standardization"
+                },
             },
             {
                 "num_hidden_states": upstream.num_hidden_states,

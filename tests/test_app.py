@@ -1,6 +1,7 @@
 """The page of app.py: its answers, its limits, and in a real browser."""
 
 import csv
+import os
 import pathlib
 import re
 import shutil
@@ -54,9 +55,10 @@ def files(recordings, tmp_path_factory):
 
 def test_answers_are_those_of_predict(loaded, files):
     model, labels = loaded
-    answers, problems, table = Analyser(model, labels).analyse(files, 2, 1)
+    analyser = Analyser(model, labels)
+    answers, segments, problems = analyser.analyse(files, 2, 1)
     assert len(answers) == 2 and len(problems) == 1
-    assert problems[0].startswith("notes.txt cannot be read")
+    assert "notes.txt cannot be read" in problems[0].sentence
     rows, _ = predict(model, files[:2])
     for answer, row in zip(answers, rows):
         expected = row.log_probabilities.exp().tolist()
@@ -64,7 +66,12 @@ def test_answers_are_those_of_predict(loaded, files):
     assert len(answers[0].segments) == 1
     times = [(start, end) for start, end, _ in answers[1].segments]
     assert times == [(0, 2), (1, 3), (2, 4), (3, 5)]
-    rows = list(csv.DictReader(table.splitlines()))
+    assert len(segments) == 1 + 4
+    page = analyser.answer(files, None, 2, 1)
+    assert page.count("segments.csv") == 2 and page.count("<article") == 2
+    (path,) = pathlib.Path(analyser.folder.name).glob("*/segments.csv")
+    text = path.read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 1 + 4 + 1 and rows[-1]["problem"]
     assert {row["file"] for row in rows[1:5]} == {ODD}
 
@@ -74,7 +81,7 @@ def test_warnings_are_shown_beside_their_recording(loaded, files, tmp_path):
     left = 0.3 * np.sin(np.arange(32000) / 9)
     path = tmp_path / "phase.wav"
     soundfile.write(path, np.stack([left, -0.9 * left], axis=1), 16000)
-    answers, problems, _ = Analyser(*loaded).analyse(
+    answers, _, problems = Analyser(*loaded).analyse(
         [files[0], str(path)], 2, 1
     )
     assert not problems and not answers[0].warnings
@@ -85,7 +92,8 @@ def test_warnings_are_shown_beside_their_recording(loaded, files, tmp_path):
 
 
 def test_names_are_escaped(loaded, files):
-    answers, problems, _ = Analyser(*loaded).analyse(files, 2, 1)
+    answers, _, problems = Analyser(*loaded).analyse(files, 2, 1)
+    problems = [p.sentence for p in problems]
     page = render(answers, problems, ["<b>", "x", "y"], lambda path: path)
     assert "<img" not in page and "<b>" not in page
     assert "&lt;img src=x" in page
@@ -95,14 +103,22 @@ def test_names_are_escaped(loaded, files):
 
 def test_nothing_to_analyse_is_a_sentence(loaded, files):
     analyser = Analyser(*loaded)
-    page, table = analyser.answer([], None, 2, 1)
+    page = analyser.answer([], None, 2, 1)
     assert "Upload a recording or record yourself first." in page
-    assert table["visible"] is False
-    page, _ = analyser.answer(files[:1], None, 0.001, 1)
+    page = analyser.answer(files[:1], None, 0.001, 1)
     assert "the segments" in page and 'role="alert"' in page
-    page, table = analyser.answer([], files[0], 2, 1)
-    assert "short.wav" in page and table["visible"]
-    assert pathlib.Path(table["value"]).read_text().startswith("file,start")
+    page = analyser.answer([], files[0], 2, 1)
+    assert "short.wav" in page and "segments.csv" in page
+
+
+def test_tables_are_deleted_after_an_hour(loaded, files):
+    analyser = Analyser(*loaded)
+    analyser.answer(files[:1], None, 2, 1)
+    (old,) = pathlib.Path(analyser.folder.name).iterdir()
+    os.utime(old, (0, 0))
+    analyser.answer(files[:1], None, 2, 1)
+    (new,) = pathlib.Path(analyser.folder.name).iterdir()
+    assert new != old
 
 
 def test_bands_fill_the_area_once():
@@ -197,8 +213,7 @@ def test_in_a_browser(served, browser, files, width):
     )
     upload.send_keys("\n".join(files))
     wait.until(
-        lambda b: "notes.txt" in b.find_element(By.TAG_NAME, "main").text
-        or "notes" in b.find_element(By.TAG_NAME, "main").text
+        lambda b: len(b.find_elements(By.CSS_SELECTOR, ".download-link")) == 3
     )
     button = "//button[normalize-space()='Recognise']"
     browser.find_element(By.XPATH, button).click()
@@ -228,7 +243,7 @@ def test_in_a_browser(served, browser, files, width):
     )
     assert len(sounds) == 2 and sounds[1] == pytest.approx(5, abs=0.1)
     link = wait.until(
-        lambda b: b.find_element(By.CSS_SELECTOR, "a[href$='segments.csv']")
+        lambda b: b.find_element(By.CSS_SELECTOR, ".ser-download a")
     )
     with urllib.request.urlopen(link.get_attribute("href")) as response:
         assert response.read().startswith(b"file,start,end,emotion,p_calm")

@@ -98,7 +98,24 @@ def test_odd_files_are_named_and_skipped(exported, tmp_path, capsys):
     [
         (["--hop=1"], "--hop needs --segments"),
         (["--segments=900"], "--segments must be"),
-        (["--output=x.txt"], ".csv or .jsonl"),
+        (["--output=x.txt"], "must end in .csv, .jsonl"),
+        (["--output=x.srt"], "emotion over time: give --segments"),
+        (["--output=x.rttm", "--segments=4", "--summary"], "leave out"),
+        (["--output=x.rttm", "--speakers=x"], "one name per turn"),
+        (["--summary"], "averages segments"),
+        (["--vad", "--speakers=x"], "choose one of them"),
+        (["--vad", "--hop=1"], "no meaning with --vad"),
+        (["--embeddings=x.csv"], ".npz or .parquet"),
+        (["--embeddings=x.npz", "--engine=onnx"], "probabilities alone"),
+        (["--labels_map=a=b"], "needs --csv_file"),
+        (["--rate=8000"], "needs --live"),
+        (["--live"], "takes one source"),
+        (["--live", "--output=x.csv"], "leave out --output"),
+        (["y.wav", "--output=x.srt", "--segments=4"], "one recording and 2"),
+        (["a/x.wav", "--output=x.rttm", "--segments=4"], "two are called"),
+        (["b c.wav", "--output=x.rttm", "--segments=4"], "the blank in"),
+        (["--labels=calm,sad"], "no class 'sad': choose from calm, glad"),
+        (["--labels=calm"], "two classes or more"),
         (["--segments=4", "--hop=1e-9"], "--hop must be"),
         (["--output=/no/such/x.csv"], "No such file or directory"),
         ([f"--output={'x' * 300}.csv"], "File name too long"),
@@ -178,4 +195,4 @@ def test_a_labelled_list_is_scored(exported, recordings, tmp_path, capsys):
     path.write_text("path,label\na.wav,\n")
     with pytest.raises(SystemExit):
         predict.main(options)
-    assert "recording 1 has no label" in capsys.readouterr().err
+    assert "recording 1 has no label: fill in" in capsys.readouterr().err

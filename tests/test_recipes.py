@@ -12,10 +12,17 @@ from demo.synthetic_corpus import make_corpus
 SYSTEMS = [("corr_wavlm", family, norm) for family, norm in ENCODERS]
 SYSTEMS += [
     (name, "wavlm", True)
-    for name in ("recommended", "baseline", "ecapa", "finetune")
+    for name in (
+        "corr_modern",
+        "recommended",
+        "baseline",
+        "ecapa",
+        "finetune",
+    )
 ]
 ONE_EPOCH = {
     "corr_wavlm": {"number_of_epochs": 1},
+    "corr_modern": {"number_of_epochs": 1},
     "ecapa": {"number_of_epochs": 1, "average_checkpoints": 1},
     "finetune": {"number_of_epochs": 1, "average_checkpoints": 1},
 }

@@ -1,6 +1,7 @@
 """hparams/recommended.yaml and baseline.yaml, from corpus to prediction."""
 
 import csv
+import importlib.util
 import json
 
 import numpy as np
@@ -13,7 +14,11 @@ from exported_models import load_foreign
 import export
 import train
 from modules.audio import read_waveform
+from modules.errors import BadInput
 from modules.features.cache import FeatureCache
+from modules.inference import onnx_export
+from modules.inference.loading import load_model
+from modules.models.functionals import FunctionalsPooling
 from modules.training.run import Run
 
 SYSTEMS = ["recommended", "baseline"]
@@ -68,18 +73,62 @@ def test_the_test_fold_is_read_once_and_last(
     assert not test & set(order[: -len(test)])
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_two_upstreams(linear_command, encoder_folder, tmp_path, system):
-    train.main(
-        linear_command(
-            tmp_path / "run", system, encoder_hub=f"{encoder_folder()},fbank"
-        )
-    )
+def test_early_fusion(linear_command, encoder_folder, tmp_path):
+    two = f"{encoder_folder()},fbank"
+    train.main(linear_command(tmp_path / "run", "baseline", encoder_hub=two))
     run = Run(tmp_path / "run")
     assert run.graph["sizes"]["num_hidden_states"] == [3, 1]
     assert run.graph["sizes"]["hidden_size"] == [32, 80]
     assert run.results["WA"] > 0.8
     run.make_head()
+
+
+def test_the_voice_is_a_second_upstream_with_a_part_of_its_own(finished):
+    system, folder, _ = finished
+    graph = Run(folder).graph
+    if system == "baseline":
+        assert graph["sizes"]["hidden_size"] == 32
+        return
+    assert graph["sizes"]["hidden_size"] == [32, 27]
+    assert graph["encoder"]["hub"].endswith("random-weights,vocal")
+    sizes = Run(folder).make_head().embedding.sizes
+    assert sizes["means"] == 2 * 32
+    assert sizes["statistics"] == 2 * 3 * 32
+    assert sizes["voice"] == FunctionalsPooling(27).output_size
+
+
+def test_without_acoustics(linear_command, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(linear_command(tmp_path / "refused", acoustics="null"))
+    message = capsys.readouterr().err
+    assert "uses upstream 1 and the last one is 0" in message
+    train.main(
+        linear_command(
+            tmp_path / "run", acoustics="null", embedding="encoder_alone"
+        )
+    )
+    assert Run(tmp_path / "run").graph["sizes"]["hidden_size"] == 32
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("opensmile") is None,
+    reason="requirements-opensmile.txt",
+)
+def test_opensmile_in_the_place_of_the_voice(linear_command, tmp_path):
+    options = {"acoustics": "egemaps", "embedding": "encoder_and_egemaps"}
+    train.main(linear_command(tmp_path / "run", **options))
+    run = Run(tmp_path / "run")
+    assert run.make_head().embedding.sizes["voice"] == 88
+    export.main([str(run.folder), str(tmp_path / "a"), "--include_encoder"])
+    model, _ = load_model(tmp_path / "a")
+    with pytest.raises(BadInput, match="cannot export EgemapsEncoder"):
+        onnx_export.check_exportable(model)
+
+
+def test_a_voice_of_other_features_is_refused(linear_command, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(linear_command(tmp_path / "run", acoustics="fbank"))
+    assert "needs the 27 channels of vocal, not 80" in capsys.readouterr().err
 
 
 def test_an_exported_model_equals_the_trained_one(finished, tmp_path):

@@ -118,7 +118,7 @@ def test_fbank_from_training_to_prediction(command, tmp_path):
 
 
 def test_early_fusion_from_training_to_prediction(
-    command, encoder_folder, tmp_path, capsys
+    command, encoder_folder, tmp_path
 ):
     """Whisper and Fbank differ in their frame rates."""
     train.main(
@@ -132,6 +132,19 @@ def test_early_fusion_from_training_to_prediction(
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert len(results["layer_weights"]) == 4
     assert sum(results["layer_weights"]) == pytest.approx(1)
+    check_export(tmp_path / "run", tmp_path / "model")
+
+
+def test_two_encoders_with_weights_are_not_exported(
+    command, encoder_folder, tmp_path, capsys
+):
+    train.main(
+        command(
+            tmp_path / "run",
+            encoder_hub=f"{encoder_folder('whisper')},{encoder_folder()}",
+            number_of_epochs=1,
+        )
+    )
     with pytest.raises(SystemExit):
         export.main([str(tmp_path / "run"), str(tmp_path / "model")])
     assert "cannot contain two encoders" in capsys.readouterr().err

@@ -1,76 +1,77 @@
-"""locked.txt: every package of constraints.txt with the SHA-256 of its file.
+"""requirements-lock.txt: every package with the SHA-256 of all of its files.
 
-    python -m tools.lock [--output locked.txt]
+    python -m tools.lock [--output requirements-lock.txt]
 
-pip resolves requirements-dev.txt for this machine and reports the file that it
-would install of each package, and its digest. `pip install --require-hashes
--r locked.txt` then installs these files and no others; `make audit` compares
-them with the known vulnerabilities. The digests are those of one platform.
+uv resolves requirements-dev.txt within constraints.txt for Python 3.10 and
+later on all platforms. Then `pip install --require-hashes -r
+requirements-lock.txt` installs these files and no others; `make audit` compares
+them with the known vulnerabilities. Run it again after every change of
+requirements*.txt or constraints.txt.
 """
 
 import argparse
-import json
+import importlib.util
 import pathlib
 import subprocess
 import sys
+import tempfile
 
-from modules.errors import BadInput, one_sentence
+from modules.errors import BadInput, one_sentence, using
 from modules.files import write_text
 
 ROOT = pathlib.Path(__file__).parents[1]
+NAME = "requirements-lock.txt"
+HEADER = """\
+# Made by python -m tools.lock: do not edit. For Python 3.10 and later:
+# pip install --require-hashes -r requirements-lock.txt
+"""
+# Without the settings of this machine, such as another index.
+COMMAND = (
+    "pip compile requirements-dev.txt --constraints constraints.txt "
+    "--universal --python-version 3.10 --generate-hashes --no-header "
+    "--no-annotate --no-config --quiet"
+).split()
 
 
-def report() -> dict:
-    """Return pip's report of what it would install here.
+def resolve() -> str:
+    """Return a line per package, and one per hash of its files.
 
     Raises
     ------
     BadInput
-        If pip cannot resolve the requirements.
+        If uv is missing or cannot resolve the requirements.
     """
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet"]
-    command += ["--ignore-installed", "--report", "-"]
-    command += ["-r", "requirements-dev.txt", "-c", "constraints.txt"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    if importlib.util.find_spec("uv") is None:
         raise BadInput(
-            f"pip cannot resolve requirements-dev.txt ({last[0]}): check the "
-            "network, or the versions in constraints.txt"
+            "uv is not installed: pip install -r requirements-audit.txt"
         )
-    return json.loads(done.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "lock.txt"
+        done = subprocess.run(
+            [sys.executable, "-m", "uv", *COMMAND, "--output-file", path],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            words = " ".join(done.stderr.split()) or "no message"
+            raise BadInput(
+                f"uv cannot resolve requirements-dev.txt ({words:.200}): check "
+                "the network, or the versions in constraints.txt"
+            )
+        return path.read_text(encoding="utf-8")
 
 
-def lines(installed: list[dict]) -> list[str]:
-    """Return a line per package of pip's report.
-
-    Example
-    -------
-    >>> info = {"hashes": {"sha256": "00"}}
-    >>> made = {"url": "https://host/a-1-py3-none-any.whl"}
-    >>> made["archive_info"] = info
-    >>> of_a = {"metadata": {"name": "A", "version": "1"}}
-    >>> lines([of_a | {"download_info": made}])
-    ['a==1 --hash=sha256:00']
-    """
-    found = []
-    for package in installed:
-        name = package["metadata"]["name"].lower().replace("_", "-")
-        version = package["metadata"]["version"].partition("+")[0]
-        digest = package["download_info"]["archive_info"]["hashes"]["sha256"]
-        found.append(f"{name}=={version} --hash=sha256:{digest}")
-    return sorted(found)
-
-
-def main(arguments=None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the file from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", default="locked.txt")
+    parser.add_argument("--output", default=NAME)
     options = parser.parse_args(arguments)
-    with one_sentence(resumes=False):
-        found = lines(report()["install"])
-        write_text(options.output, "\n".join(found) + "\n")
-        print(f"{options.output}: {len(found)} packages")
+    with one_sentence(resumes=False), using(options.output):
+        lock = resolve()
+        write_text(options.output, HEADER + lock)
+        packages = [line for line in lock.splitlines() if line[0] != " "]
+        print(f"{options.output}: {len(packages)} versions of packages")
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ def _encode(plan, runs, context):
         values = plan.resolved[run.system.name]
         keys = (
             "encoder_hub",
+            "acoustics",
             "encoder_revision",
             "whisper_window",
             "cache_format",

@@ -33,7 +33,9 @@ OWN_KEYS = {
     "system": "the experiment file names the systems",
 }
 # Keys that differ from run to run, or name places that may move.
-_NOT_OF_A_SYSTEM = re.compile(r"__.*|test_fold|seed|system|.*(_folder|_file)")
+_NOT_OF_A_SYSTEM = re.compile(
+    r"__.*|test_fold|seed|system|cache_device|.*(_folder|_file)"
+)
 # In a value of an experiment file: the folder of its experiment.
 EXPERIMENT = "<experiment>"
 

@@ -221,4 +221,21 @@ def _notes(plan: Plan, rows: dict, labels: list[str]) -> list[str]:
             "which are not finished, failed or damaged: the figures of their "
             "systems are means over the other runs."
         )
+    return [*notes, *_protocol_notes(rows)]
+
+
+def _protocol_notes(rows: dict) -> list[str]:
+    """Return notes on systems whose embeddings are normalised by speaker."""
+    notes = []
+    for row in rows.values():
+        used = [
+            run.results.get("speaker_normalization") is True
+            for run in row.runs.values()
+        ]
+        if any(used):
+            notes.append(
+                f"{row.name}: in {sum(used)} of {len(used)} runs embeddings "
+                "are those minus the mean of their speaker, which takes the "
+                "other recordings of a test speaker: a protocol of its own"
+            )
     return notes

@@ -2,12 +2,14 @@
 
 The folder is named by the digest of the encoder (its weights, configuration,
 input normalisation and precision), a record in it by the digest of the
-recording. What things are called is what they depend on: a feature of another
-encoder or of a changed recording cannot be found by mistake, and all folds,
-poolings, seeds and processes share what is there.
+recording, and by its channel where one of several is read. What things are
+called is what they depend on: a feature of another encoder or of a changed
+recording cannot be found by mistake, and all folds, poolings, seeds and
+processes share what is there.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -26,6 +28,7 @@ from modules.errors import BadInput
 from modules.features.extraction import encode_batches, plan_batches
 from modules.features.store import UNFINISHED, FeatureStore
 from modules.features.stored_states import FORMATS
+from modules.manifest import recording_of
 from modules.models.upstream import open_upstream
 
 logger = get_logger(__name__)
@@ -43,7 +46,7 @@ class FeatureCache:
     cache_folder : str
         Shared by all encoders.
     encoder_hub : str
-        "fbank", a local folder or a name on the HuggingFace Hub.
+        Of one upstream, see `modules.models.upstream.open_upstream`.
     encoder_revision : str
         Branch, tag or commit on the Hub.
     precision : str
@@ -117,7 +120,7 @@ class FeatureCache:
         """
         return self.store.read(recording)
 
-    def fill(self, recordings, make_encoder, device="cpu", progress=True):
+    def fill(self, recordings, make_encoder=None, device="cpu", progress=True):
         """Encode the recordings that are not there yet.
 
         Can be interrupted; what is written stays. Processes started by
@@ -130,7 +133,7 @@ class FeatureCache:
             Manifest entries ("wav", "sha256", "duration") by utterance.
         make_encoder : callable
             Returns a `modules.models.encoder.FrozenEncoder`; not called when
-            nothing is missing.
+            nothing is missing. None: the upstream of this cache makes it.
         device : str
             Where to compute.
         progress : bool
@@ -147,7 +150,10 @@ class FeatureCache:
             If the disk has no room or no permission, or a recording cannot
             be encoded.
         """
-        entries = {e["sha256"]: e for e in recordings.values()}
+        if make_encoder is None:
+            precision = self.identity["precision"]
+            make_encoder = functools.partial(self.upstream.make, precision)
+        entries = {recording_of(e): e for e in recordings.values()}
         if not _agreed(self._missing(entries)):
             self.store.refresh()
             logger.info(f"all features are in {self.folder}")
@@ -163,8 +169,12 @@ class FeatureCache:
                 seconds = 0 if on_cpu else GPU_BATCH_SECONDS
             batches = [
                 batch
-                for batch in plan_batches(list(entries.values()), seconds)
-                if any(entry["sha256"] in missing for entry in batch)
+                for batch in plan_batches(
+                    list(entries.values()),
+                    seconds,
+                    self.upstream.computed_seconds,
+                )
+                if any(recording_of(entry) in missing for entry in batch)
             ][_rank() :: _processes()]
             if batches:
                 encode_batches(
@@ -236,7 +246,7 @@ class FeatureCache:
                 f"{free / 1e9:.1f} GB of memory free; leave cache_device "
                 "empty, or choose --cache_format int8"
             )
-        digests = [entry["sha256"] for entry in recordings.values()]
+        digests = list(map(recording_of, recordings.values()))
         self.store.load(tqdm(digests, desc=f"loading to {device}"), device)
 
     def _bytes(self, entries):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from modules.audio import read_waveform
 from modules.errors import BadInput
 from modules.features.stored_states import StoredStates
+from modules.manifest import channel_of, recording_of
 
 # A shard is closed when it has so many bytes or, on slow machines, after so
 # many seconds: what a killed process can lose.
@@ -23,7 +24,7 @@ _READERS = 2
 _READ_AHEAD = 4
 
 
-def plan_batches(entries, seconds):
+def plan_batches(entries, seconds, cost=float):
     """Group recordings of like length, the longest first.
 
     The plan depends on the recordings alone, not on which of them are there
@@ -36,6 +37,9 @@ def plan_batches(entries, seconds):
         Manifest entries ("duration", "sha256").
     seconds : float
         Of audio per batch, padding included; 0: one recording at a time.
+    cost : callable
+        Returns the seconds of audio that the encoder computes for a duration:
+        Whisper's windows are longer than a recording.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def plan_batches(entries, seconds):
     batches = []
     for entry in sorted(entries, key=lambda e: (-e["duration"], e["sha256"])):
         if batches:
-            longest = batches[-1][0]["duration"]
+            longest = cost(batches[-1][0]["duration"])
             if (len(batches[-1]) + 1) * longest <= seconds:
                 batches[-1].append(entry)
                 continue
@@ -89,7 +93,7 @@ def encode_batches(batches, encoder, store, dtype, device, progress=True):
             try:
                 hidden_states, frames = encoder(padded.to(device), lengths)
                 stored = {
-                    entry["sha256"]: StoredStates.from_hidden_states(
+                    recording_of(entry): StoredStates.from_hidden_states(
                         hidden_states[:, row, :count].movedim(0, 1), dtype
                     ).to("cpu")
                     for row, (entry, count) in enumerate(
@@ -133,7 +137,7 @@ def read_recording(entry):
     Arguments
     ---------
     entry : dict
-        Of a manifest ("wav", "sha256").
+        Of a manifest ("wav", "sha256"; "channel", if one of several is read).
 
     Returns
     -------
@@ -158,7 +162,11 @@ def read_recording(entry):
             f"{entry['wav']} has changed since this run looked at it: run "
             "the same command again"
         )
-    return read_waveform(io.BytesIO(content))
+    # data_prep has refused or named those whose channels cancel.
+    with io.BytesIO(content) as source:
+        return read_waveform(
+            source, channel=channel_of(entry), compares_channels=False
+        )
 
 
 class _ShardWriter:

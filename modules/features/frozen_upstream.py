@@ -1,10 +1,8 @@
 """A frozen encoder as training uses it: hidden states from the disk."""
 
-import functools
-
 from modules.features.paired_cache import open_cache
 from modules.features.stored_utterances import StoredUtterances
-from modules.models.upstream import make_encoder
+from modules.models.upstream import join_names
 
 
 class FrozenUpstream:
@@ -23,17 +21,20 @@ class FrozenUpstream:
     cache_format : str
         Number format, see `modules.features.stored_states.FORMATS`.
     cache_device : str
-        Device whose memory keeps all hidden states; None: they are
-        memory-mapped from the disk.
+        Device whose memory keeps the hidden states; None: the disk does.
     encode_seconds : float
         Audio per batch of the encoder; None: one recording on a CPU, four
         minutes on a GPU.
     whisper_window : int or str
         Seconds of audio per window of Whisper: "fit" for the next multiple of
         2 s, None for 30 s. Other encoders have no windows.
+    acoustics : str
+        A second upstream, such as "vocal"; None: there is one alone.
 
     Attributes
     ----------
+    encoder_hub : str
+        Names all upstreams.
     num_hidden_states, hidden_size : int
         Of the encoder; pairs for two encoders.
     digest : str
@@ -52,22 +53,17 @@ class FrozenUpstream:
         cache_device: str | None = None,
         encode_seconds: float | None = None,
         whisper_window: int | str | None = None,
+        acoustics: str | None = None,
     ):
-        self.make_encoder = functools.partial(
-            make_encoder,
-            encoder_hub=encoder_hub,
-            revision=encoder_revision,
-            precision=precision,
-            whisper_window=whisper_window,
-        )
+        self.encoder_hub = encoder_hub = join_names(encoder_hub, acoustics)
         self.cache_device = cache_device
         self.cache = open_cache(
             cache_folder,
             encoder_hub,
             encoder_revision,
-            precision=precision,
             number_format=cache_format,
             batch_seconds=encode_seconds,
+            precision=precision,
             whisper_window=whisper_window,
         )
         self.num_hidden_states = self.cache.num_hidden_states
@@ -96,7 +92,7 @@ class FrozenUpstream:
             Split -> `modules.features.stored_utterances.StoredUtterances`.
         """
         recordings = {u: e for s in manifests.values() for u, e in s.items()}
-        self.cache.fill(recordings, self.make_encoder, device, progress)
+        self.cache.fill(recordings, device=device, progress=progress)
         if self.cache_device:
             self.cache.load(recordings, self.cache_device)
         return {

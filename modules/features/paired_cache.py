@@ -2,7 +2,7 @@
 
 from modules.features.cache import FeatureCache
 from modules.models.fusion import StoredPair
-from modules.models.upstream import pair_digest, upstream_names
+from modules.models.upstream import pair_digest, revisions_of, upstream_names
 
 
 def open_cache(cache_folder, encoder_hub, encoder_revision=None, **options):
@@ -17,7 +17,7 @@ def open_cache(cache_folder, encoder_hub, encoder_revision=None, **options):
         For `modules.features.cache.FeatureCache`.
     """
     names = upstream_names(encoder_hub)
-    revisions = [encoder_revision, None]
+    revisions = revisions_of(names, encoder_revision)
     caches = [
         FeatureCache(cache_folder, name, revision, **options)
         for name, revision in zip(names, revisions)
@@ -52,19 +52,13 @@ class PairedCache:
         """Return a `modules.models.fusion.StoredPair`."""
         return StoredPair(*(cache.read(recording) for cache in self.caches))
 
-    def fill(self, recordings, make_encoder, device="cpu", progress=True):
+    def fill(self, recordings, device="cpu", progress=True):
         """Encode what is missing with either, one after the other.
 
-        See `modules.features.cache.FeatureCache.fill`; ``make_encoder`` is
-        called with ``encoder_hub``.
+        See `modules.features.cache.FeatureCache.fill`.
         """
         for cache in self.caches:
-            cache.fill(
-                recordings,
-                lambda: make_encoder(encoder_hub=cache.encoder_hub),
-                device,
-                progress,
-            )
+            cache.fill(recordings, device=device, progress=progress)
 
     def load(self, recordings, device):
         """Keep recordings in the memory of a device."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
+from modules.manifest import recording_of
+
 
 @dataclass
 class StoredBatch:
@@ -26,6 +28,8 @@ class StoredBatch:
 
     def to(self, device):
         """Return the batch on a device."""
+        # "cuda" is the current one, such as "cuda:0", which tensors name.
+        device = torch.empty(0, device=device).device
         return StoredBatch(
             self.id,
             [states.to(device) for states in self.hidden_states],
@@ -53,7 +57,7 @@ class StoredUtterances(Dataset):
     def __init__(self, entries, cache, label_encoder):
         self.entries = entries
         self.ids = list(entries)
-        self.recordings = [entry["sha256"] for entry in entries.values()]
+        self.recordings = list(map(recording_of, entries.values()))
         self.targets = torch.tensor(
             [label_encoder.encode_label(e["label"]) for e in entries.values()]
         )

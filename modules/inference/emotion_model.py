@@ -11,7 +11,9 @@ from torch import nn
 
 from modules.errors import BadInput
 from modules.models.encoder_values import values_digest
+from modules.models.fusion import pair_of_sizes
 from modules.models.graph import build
+from modules.models.padding import count_samples
 from modules.models.upstream import open_upstream
 
 WEIGHTS = "head.safetensors"
@@ -51,6 +53,8 @@ class EmotionModel(nn.Module):
     encoder_values : str
         `modules.models.encoder_values.values_digest` of the encoder; an
         encoder that is not in the model's folder must have it.
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
     """
 
     encoder: Any  # None until `load`
@@ -65,6 +69,7 @@ class EmotionModel(nn.Module):
         head,
         sizes,
         encoder_values=None,
+        channel="mean",
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -73,6 +78,7 @@ class EmotionModel(nn.Module):
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
         self.encoder_values = encoder_values
+        self.channel = channel
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -108,10 +114,13 @@ class EmotionModel(nn.Module):
         paths = [
             find(f"{ENCODER_FOLDER}/{name}") for name in self.encoder_files
         ]
+        folder = pathlib.Path(paths[0]).parent if paths else None
+        paired = pair_of_sizes(self.sizes["num_hidden_states"])
         upstream = open_upstream(
-            pathlib.Path(paths[0]).parent if paths else self.encoder_hub,
+            self.encoder_hub if paired or not paths else folder,
             None if paths else self.encoder_revision,
             self.whisper_window,
+            folder,
         )
         for key in ("num_hidden_states", "hidden_size"):
             found = np.ravel(getattr(upstream, key)).tolist()
@@ -145,13 +154,17 @@ class EmotionModel(nn.Module):
         wavs : torch.Tensor
             Mono waveforms at 16 kHz, padded; [batch, samples].
         lengths : torch.Tensor
-            Relative lengths, [batch].
+            In samples or as shares of the longest, see
+            `modules.models.padding.count_samples`; [batch].
 
         Returns
         -------
         embeddings : torch.Tensor
             [batch, members * values].
         """
+        if lengths is not None:
+            longest = wavs.shape[1]
+            lengths = count_samples(lengths, longest) / longest
         states, frames = self.encoder(wavs, lengths)
         return self.pool(states, frames / frames.max())
 
@@ -192,6 +205,22 @@ class EmotionModel(nn.Module):
             return members[0]
         total = torch.logsumexp(torch.stack(members), dim=0)
         return torch.log_softmax(total, dim=1)
+
+    @property
+    def is_adapted(self):
+        """Whether it is adapted, see `modules.inference.adaptation`."""
+        return any(head.temperature != 1 for head in self.heads)
+
+    def distances(self, embeddings):
+        """Return the mean distance of all heads from their training, [batch].
+
+        None if they have none, see `modules.models.distance`.
+        """
+        if not all(h.distance and h.distance.is_fitted for h in self.heads):
+            return None
+        parts = embeddings.chunk(len(self.heads), dim=1)
+        found = [head.distance(part) for head, part in zip(self.heads, parts)]
+        return torch.stack(found).mean(dim=0)
 
     def forward(self, wavs, lengths=None):
         """Return log-probabilities [batch, classes]; see `embed`."""

@@ -34,6 +34,7 @@ GRAPH, SETTINGS = "model.onnx", "model.json"
 SAMPLE_RATE = 16000
 # Rates at which speech is recorded.
 LOWEST_RATE, HIGHEST_RATE = 4000, 384000
+LONGEST_RECORDING = 24 * 3600
 
 # The sinc function that resamples: zero crossings on either side, and where
 # it cuts off, as a share of the lower of the two Nyquist frequencies. These
@@ -43,6 +44,8 @@ _CROSSINGS, _ROLLOFF = 6, 0.99
 # Whisper's spectrogram: samples of a Fourier transform, from one to the next,
 # and of one frame of the encoder.
 _FOURIER, _HOP, _FRAME = 400, 160, 320
+# What the training read of stereo.
+_MEAN, _CHANNELS = "mean", ("left", "right")
 _FIT, _FIT_STEP = "fit", 2 * SAMPLE_RATE
 
 
@@ -174,6 +177,7 @@ def _read_settings(path):
             if whisper["window"] not in (None, _FIT):
                 counts.append(whisper["window"])
         good = isinstance(labels, list) and labels
+        good = good and settings.get("channel", _MEAN) in (_MEAN, *_CHANNELS)
         good = good and all(isinstance(label, str) for label in labels)
         good = good and all(type(n) is int and 0 < n < 2**31 for n in counts)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -261,6 +265,7 @@ class EmotionOnnx:
         self.labels = self._settings["labels"]
         self.longest_seconds = self._settings["longest_seconds"]
         self.whisper = self._settings["whisper"]
+        self.channel = self._settings.get("channel", _MEAN)
         self._shortest = self._settings["shortest_samples"]
 
     def run(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +285,8 @@ class EmotionOnnx:
         """
         inputs = {"waveform": waveform}
         if self.whisper is not None:
-            inputs = whisper_inputs(waveform, **self.whisper)
+            inputs |= whisper_inputs(waveform, **self.whisper)
+        inputs = {i.name: inputs[i.name] for i in self._session.get_inputs()}
         try:
             probabilities, embedding = self._session.run(None, inputs)
         except Exception as problem:  # see _open_session
@@ -326,7 +332,7 @@ class EmotionOnnx:
                     block = file.read(stop - start, "float32", always_2d=True)
                     if len(block) < stop - start:
                         raise Problem(f"{path} ends early: record it again")
-                    waveform = resample(block.mean(axis=1), rate)
+                    waveform = resample(self._mix(path, block), rate)
                     if not np.isfinite(waveform).all():
                         raise Problem(
                             f"{path} has samples that are no numbers (NaN or "
@@ -339,12 +345,26 @@ class EmotionOnnx:
                 "or mp3 file"
             ) from problem
 
+    def _mix(self, path, block):
+        """Return what the training read of stereo, [samples]."""
+        if self.channel == _MEAN:
+            return block.mean(axis=1)
+        index = _CHANNELS.index(self.channel)
+        if index >= block.shape[1]:
+            raise Problem(f"{path} is mono: give stereo, as in the training")
+        return block[:, index]
+
     def _check(self, path, rate, samples):
         """Refuse a recording that has no speech to classify."""
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise Problem(
                 f"{path} has {rate} samples per second: give a recording with "
                 f"{LOWEST_RATE} to {HIGHEST_RATE}"
+            )
+        if samples > LONGEST_RECORDING * rate:
+            raise Problem(
+                f"{path} lasts more than a day, or its header does not name "
+                "its length: convert it to WAV"
             )
         if samples * SAMPLE_RATE < self._shortest * rate:
             raise Problem(

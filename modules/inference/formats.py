@@ -1,11 +1,21 @@
-"""Predictions as tables for the terminal and for files."""
+"""Predictions as tables: for the terminal, CSV, JSON lines, Parquet, NumPy."""
 
 import csv
 import io
 import json
+import pathlib
+import zipfile
+
+from modules.errors import BadInput
+from modules.files import whole_file, write_text
+from modules.inference.records import DISTANCE
+
+TABLES = (".csv", ".jsonl", ".parquet")
+EMBEDDINGS = (".npz", ".parquet")
 
 # What makes a spreadsheet take a cell for a formula, and the mark itself.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_NUMBERS = ("start", "end", DISTANCE)
 
 
 def format_table(rows, labels: list[str]) -> str:
@@ -18,14 +28,17 @@ def format_table(rows, labels: list[str]) -> str:
     labels : list of str
         Names of the classes.
     """
-    has_channels = any(row.channel is not None for row in rows)
-    names = ["file", *["channel"] * has_channels]
-    lines = [[*names, "from", "to", "emotion", *labels]]
+    more = [
+        name
+        for name in ("channel", "speaker")
+        if any(getattr(row, name) is not None for row in rows)
+    ]
+    lines = [["file", *more, "from", "to", "emotion", *labels]]
     for row in rows:
         lines.append(
             [
                 row.file,
-                *[row.channel] * has_channels,
+                *(getattr(row, name) or "" for name in more),
                 f"{row.start:.2f}",
                 f"{row.end:.2f}",
                 labels[int(row.log_probabilities.argmax())],
@@ -42,12 +55,12 @@ def format_table(rows, labels: list[str]) -> str:
     )
 
 
-def format_output(rows, problems, labels: list[str], suffix: str) -> str:
-    r"""Return the text of a .csv or .jsonl file.
+def write_table(path, suffix, columns, rows, problems) -> None:
+    r"""Write a .csv, .jsonl or .parquet file, whole or not at all.
 
-    The columns are file, channel where each channel is classified, start,
-    end, emotion, one probability per class, and problem for an input without
-    an answer.
+    The columns are file, channel and speaker where there are any, start, end,
+    emotion, one probability per class, distance, problem for an input without an
+    answer, and those of the list.
 
     In CSV a cell that begins with = + - @ ' or a control character has an
     apostrophe in front, since a spreadsheet would execute it as a formula:
@@ -56,55 +69,42 @@ def format_output(rows, problems, labels: list[str], suffix: str) -> str:
 
     Arguments
     ---------
+    path : str or pathlib.Path
+        Of the file.
+    suffix : str
+        Its format, one of `TABLES`.
+    columns : modules.inference.records.Columns
+        Makes records.
     rows : list of modules.inference.predictor.Row
         Answers.
     problems : list of modules.inference.recordings.Problem
         Inputs without an answer.
-    labels : list of str
-        Names of the classes.
-    suffix : str
-        ".csv" or ".jsonl".
     """
-    records = [_record(row, labels) for row in rows]
-    records += [
-        {"file": file, "channel": channel, "problem": sentence}
-        for file, channel, sentence in problems
-    ]
-    if all(record["channel"] is None for record in records):
-        for record in records:
-            del record["channel"]
+    records = [columns.record(row) for row in rows]
+    records += [columns.failure(problem) for problem in problems]
+    if suffix == ".parquet":
+        _write_parquet(path, columns, records)
+        return
     write = _as_json_lines if suffix == ".jsonl" else _as_csv
-    text = write(records, labels)
+    write_text(path, plain(write(records, columns)))
+
+
+def plain(text: str) -> str:
+    r"""Return a text with \udcxx for bytes that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _record(row, labels):
-    """Return a row as name -> value."""
-    scores = row.log_probabilities
-    return {
-        "file": row.file,
-        "channel": row.channel,
-        "start": round(row.start, 3),
-        "end": round(row.end, 3),
-        "emotion": labels[int(scores.argmax())],
-    } | {f"p_{k}": round(p, 6) for k, p in zip(labels, scores.exp().tolist())}
-
-
-def _as_json_lines(records, labels):
+def _as_json_lines(records, columns):
     """Return a line per record, exact."""
     return "".join(
         json.dumps(record, ensure_ascii=False) + "\n" for record in records
     )
 
 
-def _as_csv(records, labels):
+def _as_csv(records, columns):
     """Return a table, safe in spreadsheets."""
     text = io.StringIO()
-    names = ["file", "channel", "start", "end", "emotion"]
-    names += [*(f"p_{label}" for label in labels), "problem"]
-    if not any("channel" in record for record in records):
-        names.remove("channel")
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, columns.names, lineterminator="\n")
     writer.writeheader()
     for record in records:
         writer.writerow({k: _safe_cell(v) for k, v in record.items()})
@@ -113,6 +113,109 @@ def _as_csv(records, labels):
 
 def _safe_cell(value):
     """Return a cell that no spreadsheet executes."""
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return value
+
+
+def check_pyarrow(option: str) -> None:
+    """Refuse Parquet where pyarrow is not installed.
+
+    Raises
+    ------
+    BadInput
+        Naming the option of predict.py.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as problem:
+        raise BadInput(
+            f"{option} needs pyarrow for Parquet: pip install pyarrow, or "
+            "choose another format"
+        ) from problem
+
+
+def _write_parquet(path, columns, records):
+    """Write numbers as numbers and all else as text."""
+    import pyarrow
+    import pyarrow.parquet
+
+    arrays = {}
+    for name in columns.names:
+        values = [record.get(name) for record in records]
+        own = name not in columns.of_list
+        if own and (name in _NUMBERS or name.startswith("p_")):
+            arrays[name] = pyarrow.array(values, pyarrow.float64())
+        else:
+            arrays[name] = _texts(pyarrow, values)
+    _save(pyarrow, path, arrays)
+
+
+def _texts(pyarrow, values):
+    """Return values as texts; None stays."""
+    texts = [
+        value
+        if value is None or isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False)
+        for value in values
+    ]
+    texts = [None if text is None else plain(text) for text in texts]
+    return pyarrow.array(texts, pyarrow.string())
+
+
+def _save(pyarrow, path, arrays):
+    """Write columns as Parquet, whole or not at all."""
+    with whole_file(path) as partial:
+        pyarrow.parquet.write_table(pyarrow.table(arrays), partial)
+
+
+def write_embeddings(path, columns, rows) -> None:
+    """Write embeddings as .npz or .parquet, whole or not at all.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        Its ending is the format. Both have file, channel and speaker where
+        there are any, start, end, emotion, and ``embedding``: in .npz an array
+        fp32 [rows, values], in Parquet a list per row.
+    columns : modules.inference.records.Columns
+        Makes records.
+    rows : list of modules.inference.predictor.Row
+        With embeddings.
+    """
+    import numpy as np
+
+    records = [columns.record(row) for row in rows]
+    names = columns.names[: columns.names.index("emotion") + 1]
+    found = {name: [record[name] for record in records] for name in names}
+    embeddings = np.stack([row.embedding.numpy() for row in rows])
+    if pathlib.Path(path).suffix == ".npz":
+        named = {"embedding": embeddings}
+        for name, values in found.items():
+            kind = "float64" if name in _NUMBERS else str
+            values = ["" if value is None else value for value in values]
+            named[name] = np.array(values, kind)
+        _write_npz(path, named)
+        return
+    import pyarrow
+    import pyarrow.parquet
+
+    for name, values in found.items():
+        if name not in _NUMBERS:
+            found[name] = _texts(pyarrow, values)
+    flat = pyarrow.array(embeddings.ravel(), pyarrow.float32())
+    size = embeddings.shape[1]
+    lists = pyarrow.FixedSizeListArray.from_arrays(flat, size)
+    _save(pyarrow, path, found | {"embedding": lists})
+
+
+def _write_npz(path, arrays):
+    """Write arrays by name; `numpy.savez` takes none that is called file."""
+    import numpy as np
+
+    with whole_file(path) as partial, zipfile.ZipFile(partial, "w") as out:
+        for name, array in arrays.items():
+            with out.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)

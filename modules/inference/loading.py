@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
 from modules.inference.emotion_model import (
@@ -21,6 +22,7 @@ from modules.labels import read_labels
 from modules.models.encoder import FrozenEncoder, try_encoder
 from modules.models.encoder_files import looks_like_path
 from modules.models.head_check import check_shapes, check_values, try_head
+from modules.models.upstream import replace_encoder
 from modules.models.whisper_window import FIT
 
 MODEL_KEYS = (
@@ -119,10 +121,12 @@ def load_model(source, device="cpu", encoder_hub=None):
     """
     folder = locate_model(source)
     _check_folder(folder)
-    values = _read_values(folder)
+    values = read_values(folder)
     if encoder_hub is not None:
         values |= {
-            "encoder_hub": str(encoder_hub),
+            "encoder_hub": replace_encoder(
+                values["encoder_hub"], str(encoder_hub)
+            ),
             "encoder_revision": None,
             "encoder_files": [],
         }
@@ -179,16 +183,28 @@ def _check_folder(folder):
             )
 
 
-def _read_values(folder):
-    """Return the plain values of hyperparams.yaml that make a model."""
+def read_values(folder):
+    """Return the plain values of hyperparams.yaml that make a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+
+    Raises
+    ------
+    BadInput
+        If they are missing or of other kinds.
+    """
     path = folder / HYPERPARAMS
     try:
         values = yaml.load(
             read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
         )
-        # Models of earlier versions lack it.
+        # Models of before have no channel and no digest.
+        channel = values.get("channel", CHANNEL_CHOICES[0])
         digest = values.get("encoder_values")
-        values = {key: values[key] for key in MODEL_KEYS}
+        values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
         ValueError,
@@ -214,12 +230,75 @@ def _read_values(folder):
         raise BadInput(
             f"{path} has whisper_window {window!r:.60}: export the model again"
         )
+    if channel not in CHANNEL_CHOICES:
+        raise BadInput(
+            f"{path} has channel {channel!r:.60}: export the model again"
+        )
     _check_encoder_files(folder, values["encoder_files"])
     if not (digest is None or isinstance(digest, str)):
         raise BadInput(
             f"{path} has encoder_values {digest!r:.60}: export the model again"
         )
     return values | {"encoder_values": digest}
+
+
+def _read_plain(folder, key):
+    """Return a value beside those that make a model; None without."""
+    path = folder / HYPERPARAMS
+    values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
+    return values.get(key)
+
+
+def check_speakers(folder, is_adapted):
+    """Refuse a model of normalised speakers that is not adapted to one.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    is_adapted : bool
+        Whether it is, or will be before it answers.
+
+    Raises
+    ------
+    BadInput
+        Naming the options of predict.py.
+    """
+    if not is_adapted and _read_plain(folder, "speaker_normalization"):
+        raise BadInput(
+            f"{folder} was trained on embeddings minus the mean of their "
+            "speaker: give --adapt for recordings of one speaker, or --adapt "
+            "--adapt_speakers and a list with speakers"
+        )
+
+
+def read_class_shares(folder, count):
+    """Return the shares of the classes in the training of a model.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Of the model.
+    count : int
+        Number of classes.
+
+    Raises
+    ------
+    BadInput
+        If its hyperparams.yaml does not have them.
+    """
+    shares = _read_plain(folder, "class_shares")
+    if (
+        not isinstance(shares, list)
+        or len(shares) != count
+        or not all(type(share) is float and 0 <= share <= 1 for share in shares)
+        or not sum(shares)
+    ):
+        raise BadInput(
+            f"{folder / HYPERPARAMS} does not have the class_shares of the training, which "
+            "--adapt_priors needs: export the model again, or leave it out"
+        )
+    return shares
 
 
 def _is_name(value):

@@ -5,8 +5,13 @@ import statistics
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from modules.models.fbank import FBANK
-from modules.models.graph import is_own_class
+from modules.inference.card_sections import (
+    cross_corpus_table,
+    describe_distance,
+    describe_protocol,
+    name_corpus,
+)
+from modules.models.upstream import is_code
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
 
@@ -27,6 +32,9 @@ def model_card(
     has_example: bool,
     licence: str | None = None,
     language: str | None = None,
+    corpus_name: str | None = None,
+    corpus_licence: str | None = None,
+    cross_corpus: str | None = None,
 ) -> str:
     """Return the text of the card.
 
@@ -37,51 +45,67 @@ def model_card(
     name : str
         Of the model.
     encoder : str
-        Name of the encoder.
+        Names of the upstreams, with a comma between two.
     encoder_is_public : bool
-        Whether that is a name on the Hub.
+        Whether those with weights have names on the Hub.
     revision : str
         Commit of the encoder on the Hub, if known.
     include_encoder, has_example : bool
         Whether the folder contains them.
     licence, language : str
         None: those of the corpus, if known.
+    corpus_name, corpus_licence : str
+        Of the training corpus, where the recipe does not know them.
+    cross_corpus : str
+        See `modules.inference.card_sections.cross_corpus_table`.
     """
-    corpus, labels = runs[0].graph["corpus"], runs[0].labels
+    labels = runs[0].labels
+    corpus = name_corpus(
+        runs[0].graph["corpus"],
+        runs[0].settings.get("csv_file"),
+        corpus_name,
+        corpus_licence,
+    )
+    names = encoder.split(",")
+    on_hub = [n for n in names if encoder_is_public and not is_code(n)]
     card = ModelCard.from_template(
         _card_data(
             runs,
+            corpus,
             name,
-            encoder if encoder_is_public else None,
+            on_hub[0] if on_hub else None,
             licence,
             language or corpus["language"],
         ),
         template_path=str(TEMPLATE),
         name=name,
         classes=labels,
-        encoder=f"[{encoder}](https://huggingface.co/{encoder})"
-        if encoder_is_public
-        else encoder,
+        encoder=" beside ".join(
+            f"[{n}](https://huggingface.co/{n})" if n in on_hub else n
+            for n in names
+        ),
         revision=revision,
         head=describe_head(runs[0].graph["head"]),
         runs=len(runs),
         corpus=corpus,
         table=_table(runs),
+        protocol=describe_protocol(runs),
+        distance=describe_distance(runs),
+        cross_corpus=cross_corpus_table(runs, cross_corpus),
         example=f"{name}/example.wav" if has_example else "speech.wav",
         encoder_place="The encoder is in this folder (`encoder/`): no network "
         "is needed."
         if include_encoder
         else "Nothing is downloaded: the encoder is code of this folder."
-        if encoder == FBANK or is_own_class(encoder)
+        if all(map(is_code, names))
         else "The encoder is downloaded from the Hub once, without code.",
         digest=runs[0].encoder_digest,
     )
     return str(card)
 
 
-def _card_data(runs, name, base_model, licence, language):
+def _card_data(runs, corpus, name, base_model, licence, language):
     """Return the metadata of the card."""
-    corpus = runs[0].graph["corpus"]
     return ModelCardData(
         language=language,
         license=licence or "other",

@@ -25,11 +25,14 @@ class OnnxModel:
     ----------
     encoder : OnnxModel
         Itself: the graph contains the encoder.
+    channel : str
+        What the training read of stereo.
     """
 
     def __init__(self, engine: EmotionOnnx):
         self.engine = engine
         self.encoder = self
+        self.channel = engine.channel
 
     def computed_seconds(self, seconds: float) -> float:
         """Return the seconds of audio that an utterance costs."""

@@ -10,7 +10,6 @@ import importlib.util
 import io
 import json
 import logging
-import math
 import pathlib
 import shutil
 import tempfile
@@ -18,15 +17,15 @@ import warnings
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from modules.audio import SAMPLE_RATE, SHORTEST
 from modules.errors import BadInput
 from modules.inference import emotion_onnx
 from modules.inference.emotion_model import EmotionModel
 from modules.inference.emotion_onnx import GRAPH, SETTINGS, EmotionOnnx, Problem
-from modules.models.whisper_window import FRAME, encode_window
+from modules.inference.onnx_graphs import encoders_of, make_graph
+from modules.models.vocal import VocalEncoder
+from modules.models.whisper_window import FRAME
 
 # onnxruntime has it since version 1.14.
 OPERATOR_SET = 18
@@ -39,79 +38,6 @@ _TOLERANCE = 1e-4
 # Not "embedding" alone: values within a graph may have that name.
 _OUTPUTS = ["emotion_probabilities", "utterance_embedding"]
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
-
-
-class _Graph(nn.Module):
-    """The part that every graph ends with: hidden states to outputs.
-
-    Arguments
-    ---------
-    model : modules.inference.emotion_model.EmotionModel
-    """
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def _classify(self, hidden_states):
-        """Return probabilities [classes] and embedding [values]."""
-        embedding = self.model.pool(hidden_states, torch.ones(1))
-        probabilities = self.model.combine(embedding).exp()
-        return probabilities.squeeze(0), embedding.squeeze(0)
-
-
-class WaveformGraph(_Graph):
-    """WavLM, HuBERT or wav2vec 2.0 with heads: a waveform to an emotion."""
-
-    def forward(self, waveform):
-        """Classify a waveform [samples]."""
-        encoder = self.model.encoder
-        wav = waveform[None]
-        if encoder.wrapper.normalize_wav:
-            # F.layer_norm would fix the number of samples.
-            wav = wav - wav.mean(dim=1, keepdim=True)
-            power = wav.square().mean(dim=1, keepdim=True)
-            wav = wav * torch.rsqrt(power + 1e-5)
-        return self._classify(encoder._run(encoder.wrapper.model, wav))
-
-
-class WhisperGraph(_Graph):
-    """Whisper's encoder with heads: windows of samples to an emotion.
-
-    The log-mel spectrogram is computed with a convolution, which gives the
-    same as a Fourier transform and needs no complex numbers.
-    """
-
-    def __init__(self, model):
-        super().__init__(model)
-        wrapper = model.encoder.wrapper
-        length = wrapper.n_fft
-        window = torch.hann_window(length, dtype=torch.float64)
-        angles = (
-            -2
-            * math.pi
-            / length
-            * torch.outer(
-                torch.arange(length // 2 + 1, dtype=torch.float64),
-                torch.arange(length, dtype=torch.float64),
-            )
-        )
-        basis = torch.cat([angles.cos(), angles.sin()]) * window
-        self.register_buffer("basis", basis[:, None].float())
-        self.hop = wrapper.hop_length
-
-    def forward(self, windows, kept):
-        """Classify; see `modules.inference.emotion_onnx.whisper_inputs`."""
-        spectrum = F.conv1d(windows[:, None], self.basis, stride=self.hop)
-        power = spectrum.square().unflatten(1, (2, -1)).sum(dim=1)
-        mels = self.model.encoder.wrapper._mel_filters @ power
-        mels = mels.clamp(min=1e-10).log10()
-        mels = mels.maximum(mels.amax(dim=(1, 2), keepdim=True) - 8.0)
-        encoder = self.model.encoder.wrapper.model.encoder
-        states = encode_window(encoder, (mels + 4.0) / 4.0)
-        # [layers, frames of all windows, hidden_size]
-        states = states.flatten(1, 2).index_select(1, kept)
-        return self._classify(states[:, None])
 
 
 def check_installed() -> None:
@@ -162,14 +88,16 @@ def write_onnx(
     check_exportable(model)
     whisper = None
     if model.encoder.is_whisper:
-        longest = model.encoder.config.max_source_positions * FRAME
-        whisper = {"window": model.encoder.whisper_window, "longest": longest}
+        [encoder] = [e for e in encoders_of(model) if e.is_whisper]
+        longest = encoder.config.max_source_positions * FRAME
+        whisper = {"window": encoder.whisper_window, "longest": longest}
     settings = {
         "labels": labels,
         "sample_rate": SAMPLE_RATE,
         "shortest_samples": SHORTEST,
         "longest_seconds": longest_seconds,
         "whisper": whisper,
+        "channel": model.channel,
         "operator_set": OPERATOR_SET,
         "weights": "int8" if int8 else "float32",
     }
@@ -190,31 +118,31 @@ def check_exportable(model: EmotionModel) -> None:
     BadInput
         Naming the encoder.
     """
-    if not hasattr(model.encoder, "wrapper"):
-        raise BadInput(
-            f"--onnx cannot export {type(model.encoder).__name__} "
-            f"({model.encoder_hub}): it exports WavLM, HuBERT, wav2vec 2.0 "
-            "and Whisper, one encoder at a time"
-        )
+    encoders = encoders_of(model)
+    pretrained = [e for e in encoders if hasattr(e, "wrapper")]
+    others = [e for e in encoders if e not in pretrained]
+    for encoder in [*others, *pretrained[1:]]:
+        if not isinstance(encoder, VocalEncoder):
+            raise BadInput(
+                f"--onnx cannot export {type(encoder).__name__} "
+                f"({model.encoder_hub}): it exports one of WavLM, HuBERT, "
+                "wav2vec 2.0 and Whisper, vocal, or both"
+            )
 
 
-def _example(model, whisper):
-    """Return a graph and inputs of it, and which of their sizes vary."""
+def _example(graph, whisper):
+    """Return inputs of a graph, and which of their sizes vary."""
     any_size = torch.export.Dim.DYNAMIC
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE * 5 // 4)
     noise = 0.1 * noise.astype("float32")
-    if whisper is None:
-        return (
-            WaveformGraph(model),
-            (torch.from_numpy(noise),),
-            ({0: any_size},),
-        )
-    # Two windows: a size of one would be taken for a constant.
-    inputs = emotion_onnx.whisper_inputs(noise, 1, SAMPLE_RATE)
+    inputs, sizes = {"waveform": noise}, {"waveform": {0: any_size}}
+    if whisper is not None:
+        # Two windows: a size of one would be taken for a constant.
+        inputs |= emotion_onnx.whisper_inputs(noise, 1, SAMPLE_RATE)
+        sizes |= {"windows": {0: any_size, 1: any_size}, "kept": {0: any_size}}
     return (
-        WhisperGraph(model),
-        tuple(map(torch.from_numpy, inputs.values())),
-        ({0: any_size, 1: any_size}, {0: any_size}),
+        tuple(torch.from_numpy(inputs[name]) for name in graph.inputs),
+        tuple(sizes[name] for name in graph.inputs),
     )
 
 
@@ -223,19 +151,19 @@ def _write_graph(path, model, whisper):
     import onnx
     import onnxscript.optimizer
 
-    graph, inputs, sizes = _example(model, whisper)
-    names = ["waveform"] if whisper is None else ["windows", "kept"]
+    graph = make_graph(model)
+    inputs, sizes = _example(graph, whisper)
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
-                graph.eval(),
+                graph,
                 inputs,
                 dynamo=True,
                 # It takes an addend of 1e-9, on which constant channels
                 # depend, for zero. onnxruntime optimises when it loads.
                 optimize=False,
                 opset_version=OPERATOR_SET,
-                input_names=names,
+                input_names=graph.inputs,
                 output_names=_OUTPUTS,
                 dynamic_shapes=sizes,
                 verbose=False,
@@ -261,7 +189,11 @@ def _write_graph(path, model, whisper):
 def _parts(model):
     """Return the names of the parts that may have failed."""
     embedding = model.heads[0].embedding
-    parts = [type(model.encoder.wrapper.model), type(embedding)]
+    parts = [
+        type(encoder.wrapper.model if hasattr(encoder, "wrapper") else encoder)
+        for encoder in encoders_of(model)
+    ]
+    parts.append(type(embedding))
     parts += [type(part) for part in embedding.children()]
     return ", ".join(part.__name__ for part in dict.fromkeys(parts))
 

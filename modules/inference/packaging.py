@@ -1,21 +1,33 @@
 """A model's folder: what goes into it, and writing it."""
 
+import collections
 import io
 import pathlib
 import shutil
+import statistics
 
 import soundfile
-import torch
 import yaml
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
 from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
-from modules.models.encoder_values import values_digest
-from modules.models.graph import classes, is_own_class
-from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
+from modules.inference.packaged_weights import (
+    convert,
+    digest_values,
+    encoder_contents,
+    head_weights,
+)
+from modules.models.encoder_files import looks_like_path
+from modules.models.graph import classes, find_class, is_own_class
+from modules.models.upstream import (
+    UpstreamPair,
+    open_upstream,
+    replace_encoder,
+    upstream_names,
+)
 
 HYPERPARAMS = """\
 # What EncoderClassifier and foreign_class build. predict.py reads the plain
@@ -26,9 +38,10 @@ sample_rate: 16000
 model: !new:custom_interface.EmotionModel
 {arguments}
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
-
+{normalizer}
 modules:
     compute_features: !new:custom_interface.ComputeFeatures
+        channel: !ref <channel>
     mean_var_norm: !new:custom_interface.MeanVarNorm
     embedding_model: !new:custom_interface.EmbeddingModel
         model: !ref <model>
@@ -40,12 +53,17 @@ pretrainer: !new:custom_interface.ModelFolder
     label_encoder: !ref <label_encoder>
 """
 
+# Of models that read one channel: SpeechBrain takes the mean by default.
+KEEP_CHANNELS = """\
+audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
+    mix: keep
+"""
+
 
 def hyperparams(
-    run, members, encoder_revision, encoder_files, encoder_values=None
+    run, members, encoder_hub, encoder_revision, encoder_files, digest, more
 ):
     """Return the text of hyperparams.yaml."""
-    encoder_hub = run.graph["encoder"]["hub"]
     values = {
         # A folder of the machine of the training means nothing elsewhere.
         "encoder_hub": _public_name(encoder_hub)
@@ -54,15 +72,57 @@ def hyperparams(
         "encoder_revision": encoder_revision,
         "encoder_files": encoder_files,
         "whisper_window": run.graph["encoder"]["whisper_window"],
+        "channel": run.graph["encoder"].get("channel", "mean"),
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
-        "encoder_values": encoder_values,
+        "encoder_values": digest,
     }
+    return format_hyperparams(values, more)
+
+
+def format_hyperparams(values: dict, more: dict | None = None) -> str:
+    """Return the text of hyperparams.yaml.
+
+    Arguments
+    ---------
+    values : dict
+        What makes a model, see `modules.inference.loading.MODEL_KEYS`.
+    more : dict
+        What is known of it beside.
+    """
     return HYPERPARAMS.format(
-        values=yaml.safe_dump(values, sort_keys=False),
+        normalizer="" if values["channel"] == "mean" else KEEP_CHANNELS,
+        values=yaml.safe_dump(values | (more or {}), sort_keys=False),
         arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
     )
+
+
+def interface(head, encoder_hub):
+    """Return the text of custom_interface.py for the graph of a head."""
+    return self_contained_source(
+        [*classes(head), *_encoder_classes(encoder_hub)]
+    )
+
+
+def speaker_normalization(run):
+    """Return whether embeddings were normalised by speaker, if they were."""
+    used = run.results.get("speaker_normalization") is True
+    return {"speaker_normalization": True} if used else {}
+
+
+def class_shares(runs):
+    """Return the shares of the classes in training; {} if not known."""
+    shares = []
+    for run in runs:
+        try:
+            entries = run.manifest("train").values()
+        except BadInput:
+            return {}
+        counts = collections.Counter(entry["label"] for entry in entries)
+        shares.append([counts[label] / len(entries) for label in run.labels])
+    means = [statistics.fmean(own) for own in zip(*shares)]
+    return {"class_shares": means}
 
 
 def _encoder_classes(encoder_hub):
@@ -71,9 +131,13 @@ def _encoder_classes(encoder_hub):
 
 
 def _public_name(encoder_hub):
-    """Return what to call an encoder: its name on the Hub, or its folder's."""
-    folder = pathlib.Path(encoder_hub).expanduser()
-    return folder.name if folder.is_dir() else encoder_hub
+    """Return what to call upstreams: a name on the Hub, or the folder's."""
+    names = [str(name) for name in upstream_names(encoder_hub)]
+    folders = [pathlib.Path(name).expanduser() for name in names]
+    return ",".join(
+        folder.name.replace(",", "_") if folder.is_dir() else name
+        for name, folder in zip(names, folders)
+    )
 
 
 def pinned_revision(folder, encoder_hub, revision):
@@ -90,7 +154,9 @@ def pinned_revision(folder, encoder_hub, revision):
         return revision
     if folder.parent.name == "snapshots":
         return folder.name
-    return None if pathlib.Path(encoder_hub).expanduser().is_dir() else revision
+    names = upstream_names(encoder_hub)
+    local = any(pathlib.Path(name).expanduser().is_dir() for name in names)
+    return None if local else revision
 
 
 def _check_encoder(run, upstream):
@@ -104,41 +170,25 @@ def _check_encoder(run, upstream):
         )
 
 
-def _values(upstream):
-    """Return what identifies an encoder in any precision, if it has files."""
-    folder = upstream.folder
-    if folder is None or not any(folder.glob("*.safetensors")):
-        return None
-    return values_digest(folder)
+def _renamed(upstream, encoder_hub, name):
+    """Return the name of upstreams whose encoder has a name on the Hub.
 
-
-def encoder_contents(folder):
-    """Return what of an encoder goes into the model's folder.
-
-    Weights in another format are converted to safetensors.
-
-    Returns
-    -------
-    files : dict
-        Name -> path to copy, or list of paths to convert.
+    Raises
+    ------
+    BadInput
+        If nothing would identify the encoder, or the name is none.
     """
-    names = ["config.json", "preprocessor_config.json"]
-    files = {name: folder / name for name in names}
-    safe = sorted(folder.glob("model*.safetensors"))
-    if safe:
-        index = folder.glob("model.safetensors.index.json")
-        return files | {path.name: path for path in [*safe, *index]}
-    return files | {"model.safetensors": sorted(folder.glob("*.bin"))}
-
-
-def _convert(paths, target):
-    """Write PyTorch weights as safetensors."""
-    weights = {}
-    for path in paths:
-        weights |= torch.load(path, map_location="cpu", weights_only=True)
-    # Each its own memory: safetensors refuses tensors that share theirs.
-    weights = {k: v.clone().contiguous() for k, v in weights.items()}
-    save_file(weights, target, metadata={"format": "pt"})
+    if not upstream.is_local or digest_values(upstream) is None:
+        raise BadInput(
+            f"--encoder_name names one local encoder with safetensors, which "
+            f"{encoder_hub} is not: leave it out"
+        )
+    if looks_like_path(name):
+        raise BadInput(
+            f"--encoder_name {name} is no name on the Hub: give one such as "
+            "openai/whisper-tiny.en"
+        )
+    return replace_encoder(encoder_hub, name)
 
 
 def example_recording():
@@ -158,7 +208,16 @@ def example_recording():
     return wav.getvalue()
 
 
-def build(runs, include_encoder, licence, language, name):
+def build(
+    runs,
+    include_encoder,
+    licence,
+    language,
+    name,
+    encoder_name=None,
+    half_precision=False,
+    **of_card,
+):
     """Return the files of a model's folder.
 
     Arguments
@@ -171,6 +230,13 @@ def build(runs, include_encoder, licence, language, name):
         For the card; None: what is known of the corpus.
     name : str
         What the card calls the model.
+    encoder_name : str
+        Name on the Hub under which others find an encoder that is a folder
+        here; it is compared by its weights when the model is loaded.
+    half_precision : bool
+        Store the heads in float16; they compute in float32.
+    of_card : dict
+        Further arguments of `modules.inference.model_card.model_card`.
 
     Returns
     -------
@@ -188,29 +254,28 @@ def build(runs, include_encoder, licence, language, name):
     revision = first.graph["encoder"]["revision"]
     window = first.graph["encoder"]["whisper_window"]
     upstream = open_upstream(encoder_hub, revision, window)
-    is_pair = isinstance(upstream, UpstreamPair)
-    if is_pair and (include_encoder or upstream.is_local):
+    two = isinstance(upstream, UpstreamPair) and upstream.has_two_folders
+    if two and (include_encoder or upstream.is_local):
         raise BadInput(
             f"a model's folder cannot contain two encoders ({encoder_hub}): "
             "export without --include_encoder a run whose encoders have "
             "names on the Hub"
         )
-    is_local = upstream.is_local
+    is_local = upstream.is_local and encoder_name is None
     if is_local and not include_encoder:
         raise BadInput(
             f"the encoder {encoder_hub} is a folder on this machine, which "
-            "others cannot load: add --include_encoder"
+            "others cannot load: add --include_encoder, or --encoder_name with "
+            "its name on the Hub"
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
-    # Fbank has no files: it is code.
+    if encoder_name is not None:
+        encoder_hub = _renamed(upstream, encoder_hub, encoder_name)
+    # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
-    weights = {
-        f"{i}.{key}": value.contiguous()
-        for i, run in enumerate(runs)
-        for key, value in run.weights().items()
-    }
+    weights = head_weights(runs, half_precision)
     example = example_recording()
     card = model_card(
         runs,
@@ -222,18 +287,25 @@ def build(runs, include_encoder, licence, language, name):
         has_example=example is not None,
         licence=licence,
         language=language,
+        **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
     yaml_text = hyperparams(
-        first, len(runs), revision, list(encoder), _values(upstream)
+        first,
+        len(runs),
+        encoder_hub,
+        revision,
+        list(encoder),
+        digest_values(upstream),
+        class_shares(runs) | speaker_normalization(first),
     )
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
         WEIGHTS: save(weights),
         LABELS: labels,
-        "custom_interface.py": self_contained_source(
-            [*classes(first.graph["head"]), *_encoder_classes(encoder_hub)]
+        "custom_interface.py": interface(
+            first.graph["head"], encoder_hub
         ).encode(),
     }
     if example is not None:
@@ -246,18 +318,34 @@ def build(runs, include_encoder, licence, language, name):
 def check_system(runs):
     """Refuse runs that are not folds of one system, or fine-tuned an encoder.
 
+    A class of a head may have an attribute ``not_exported``: the reason why it
+    cannot be used beyond its experiment.
+
     Raises
     ------
     BadInput
-        Naming two runs that differ, or the encoder to train a head on.
+        Naming two runs that differ, the encoder to train a head on, or the
+        reason.
     """
     first = runs[0]
+    for path in classes(first.graph["head"]):
+        reason = getattr(find_class(path), "not_exported", None)
+        if reason:
+            raise BadInput(
+                f"{first.folder} cannot be exported, {reason}: export another "
+                "system"
+            )
     for run in runs:
         if run.graph["encoder"]["fine_tuned"]:
             encoder = run.folder / "encoder"
             raise BadInput(
                 f"{run.folder} fine-tuned an encoder: train a head on it with "
                 f"--encoder_hub {encoder} and export that"
+            )
+        if speaker_normalization(run) != speaker_normalization(first):
+            raise BadInput(
+                f"one of {run.folder} and {first.folder} normalises speakers: "
+                "train both with speaker_normalization true or false"
             )
         for what in ("labels", "graph", "encoder_digest"):
             if getattr(run, what) != getattr(first, what):
@@ -275,7 +363,7 @@ def write_files(folder, files):
         if isinstance(content, bytes):
             target.write_bytes(content)
         elif isinstance(content, list):
-            _convert(content, target)
+            convert(content, target)
         else:
             shutil.copyfile(content, target)
 

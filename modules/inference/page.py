@@ -9,8 +9,10 @@ from __future__ import annotations
 import html
 import os
 import pathlib
+import shutil
 import socket
 import tempfile
+import time
 import uuid
 import warnings
 from typing import Any, NamedTuple
@@ -20,10 +22,11 @@ from modules.audio import read_length
 from modules.decoding import AudioWarning
 from modules.errors import BadInput, printable
 from modules.files import read_text
-from modules.inference.formats import format_output
+from modules.inference.formats import write_table
 from modules.inference.predictor import predict
 from modules.inference.recording_page import Answer, colour, render
 from modules.inference.recordings import SHORTEST_HOP, SHORTEST_SEGMENT
+from modules.inference.records import Columns
 
 STYLE = pathlib.Path(__file__).with_suffix(".css")
 _MOST_CARD = 2**20
@@ -37,6 +40,12 @@ none fits. On other corpora, languages and microphones than those of its trainin
 model is less accurate, and its probabilities are too high. Do not use it to judge
 people. Recordings are analysed where this page runs and are deleted after an
 hour.</p>"""
+
+
+_UNLIKE = (
+    "This recording is unlike those that the model was trained on: its answer may "
+    "be wrong."
+)
 
 
 class Facts(NamedTuple):
@@ -158,7 +167,7 @@ class Analyser:
 
     def analyse(
         self, files: list[str], segment: float, hop: float
-    ) -> tuple[list[Answer], list[str], str]:
+    ) -> tuple[list[Answer], list, list]:
         """Classify recordings as a whole and in segments.
 
         Arguments
@@ -172,29 +181,23 @@ class Analyser:
         -------
         answers : list of Answer
             In the order of the files.
-        problems : list of str
-            A sentence for each file without an answer.
-        table : str
-            All segments as CSV.
+        rows : list of modules.inference.predictor.Row
+            All segments.
+        problems : list of modules.inference.recordings.Problem
+            One for each file without an answer.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AudioWarning)
-            whole, unread = predict(self.model, files, device=self.device)
+            options = {"device": self.device, "channel": self.model.channel}
+            whole, unread = predict(self.model, files, **options)
             found = [row.file for row in whole]
             segments, failed = predict(
-                self.model, found, segment, hop, device=self.device
+                self.model, found, segment, hop, **options
             )
         problems = unread + [p for p in failed if p not in unread]
         notes = [str(w.message) for w in caught if w.category is AudioWarning]
         answers = [self._answer(row, segments, notes) for row in whole]
-        table = format_output(
-            [r._replace(file=os.path.basename(r.file)) for r in segments],
-            [p._replace(file=os.path.basename(p.file)) for p in problems],
-            self.labels,
-            ".csv",
-        )
-        sentences = [_short(p.sentence, p.file) for p in problems]
-        return answers, sentences, table
+        return answers, segments, problems
 
     def _answer(self, row, segments, notes):
         """Return what the page shows of one recording."""
@@ -206,33 +209,48 @@ class Analyser:
             row.log_probabilities.exp().tolist(),
             [(s.start, s.end, s.log_probabilities.exp().tolist()) for s in own],
             [
-                _short(text, row.file)
-                for text in dict.fromkeys(notes)
-                if row.file in text
+                *([_UNLIKE] if (row.distance or 0) > 1 else []),
+                *(
+                    _short(text, row.file)
+                    for text in dict.fromkeys(notes)
+                    if row.file in text
+                ),
             ],
         )
 
     def answer(self, files, recorded, segment, hop):
-        """Return the HTML of the answers and the table, for Gradio."""
-        import gradio
-
+        """Return the HTML of the answers, for Gradio."""
         files = [*(files or []), *([recorded] if recorded else [])]
         if not files:
             text = "Upload a recording or record yourself first."
-            return render([], [text], self.labels), gradio.update(visible=False)
+            return render([], [text], self.labels)
         try:
-            answers, problems, table = self.analyse(
+            answers, rows, problems = self.analyse(
                 files, float(segment), float(hop)
             )
         except (BadInput, TypeError, ValueError) as problem:
             text = str(problem).replace("--segments", "the segments")
-            shown = render([], [text], self.labels)
-            return shown, gradio.update(visible=False)
-        path = pathlib.Path(self.folder.name, uuid.uuid4().hex, "segments.csv")
+            return render([], [text], self.labels)
+        sentences = [_short(p.sentence, p.file) for p in problems]
+        table = _link(self._write(rows, problems)) if answers else None
+        return render(answers, sentences, self.labels, _link, table)
+
+    def _write(self, rows, problems):
+        """Write all segments as CSV; return the path. Old ones are deleted."""
+        root = pathlib.Path(self.folder.name)
+        for old in root.iterdir():
+            if time.time() - old.stat().st_mtime > _DELETE[1]:
+                shutil.rmtree(old, ignore_errors=True)
+        path = root / uuid.uuid4().hex / "segments.csv"
         path.parent.mkdir()
-        path.write_text(table, encoding="utf-8")
-        shown = render(answers, problems, self.labels, _link)
-        return shown, gradio.update(value=str(path), visible=bool(answers))
+        write_table(
+            path,
+            ".csv",
+            Columns(self.labels),
+            [r._replace(file=os.path.basename(r.file)) for r in rows],
+            [p._replace(file=os.path.basename(p.file)) for p in problems],
+        )
+        return str(path)
 
 
 def _short(text: str, file: str) -> str:
@@ -289,16 +307,14 @@ def build(model, labels: list[str], facts: Facts, device: str = "cpu"):
                 )
         button = gradio.Button("Recognise", variant="primary")
         shown = gradio.HTML(elem_id="answers")
-        table = gradio.DownloadButton(
-            "Download all segments (CSV)", visible=False
-        )
         gradio.HTML(_WORDS.format(count=len(labels)), elem_id="limits")
         button.click(
             analyser.answer,
             [files, recorded, segment, hop],
-            [shown, table],
+            shown,
             api_name=False,
         )
+    page.tables = analyser.folder.name
     return page
 
 
@@ -363,6 +379,7 @@ def serve(page, host: str, port: int, wait: bool = True) -> str:
         ssr_mode=False,
         prevent_thread_lock=True,
         max_file_size=_MOST_UPLOAD,
+        allowed_paths=[page.tables],
         footer_links=[],
         css=STYLE.read_text(encoding="utf-8"),
         theme=gradio.themes.Default(

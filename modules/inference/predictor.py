@@ -10,11 +10,14 @@ import torch
 from tqdm import tqdm
 
 from modules.errors import BadInput
+from modules.inference.adaptation import Adaptation
 from modules.inference.emotion_model import LONGEST_SECONDS
 from modules.inference.recordings import (
+    Cutter,
     Piece,
     Problem,
     check_segments,
+    cut_evenly,
     cut_files,
     make_batches,
 )
@@ -36,6 +39,13 @@ class Row(NamedTuple):
         [classes].
     channel : str
         "left", "right" or a number from 1, where each is classified.
+    speaker : str
+        Whose turn it is, where turns are given.
+    embedding : torch.Tensor
+        [values], where embeddings are wanted.
+    distance : float
+        From the recordings of the training, see `modules.models.distance`;
+        None: the model has none.
     """
 
     file: str
@@ -43,6 +53,9 @@ class Row(NamedTuple):
     end: float
     log_probabilities: torch.Tensor
     channel: str | None = None
+    speaker: str | None = None
+    embedding: torch.Tensor | None = None
+    distance: float | None = None
 
 
 class Predictions(NamedTuple):
@@ -105,6 +118,9 @@ def predict(
     device: str = "cpu",
     progress: bool = False,
     channel: str = "mean",
+    cutter: Cutter | None = None,
+    embed: bool = False,
+    adaptation: Adaptation | None = None,
 ) -> Predictions:
     """Classify recordings.
 
@@ -130,6 +146,14 @@ def predict(
     channel : str
         "mean" of the channels, "left", "right", or "each": rows for every
         channel.
+    cutter : callable
+        Cuts a recording where `cut` does not, such as
+        `modules.inference.turns.cut_into_speech`: a row per part.
+    embed : bool
+        Give embeddings too; that of a recording in several windows is their
+        mean.
+    adaptation : modules.inference.adaptation.Adaptation
+        Adapts the model to these recordings before it answers.
 
     Returns
     -------
@@ -146,7 +170,9 @@ def predict(
     jobs = jobs or (torch.get_num_threads() if on_cpu else 1)
     batch_size = batch_size or (1 if on_cpu else 16)
     cost = model.encoder.computed_seconds
-    pieces, problems = cut_files(files, segment, hop or segment, channel)
+    is_over_time = cutter is not None or segment is not None
+    cutter = cutter or cut_evenly(segment, hop or segment)
+    pieces, problems = cut_files(files, cutter, channel)
     batches = make_batches(pieces, batch_size, cost)
     bar = tqdm(
         total=sum(piece.seconds for piece in pieces),
@@ -155,8 +181,11 @@ def predict(
         disable=not progress,
     )
     failed = {}
+    keep = adaptation and adaptation.open(pieces)
     with bar:
-        answers = classify_batches(model, batches, jobs, cost, device)
+        answers = classify_batches(
+            model, batches, jobs, cost, device, embed, keep
+        )
         for batch, scores in zip(batches, answers):
             for piece, answer in zip(batch, scores):
                 if isinstance(answer, BadInput):
@@ -164,12 +193,15 @@ def predict(
                 piece.log_probabilities = answer
             seconds = sum(piece.seconds for piece in batch)
             bar.update(min(seconds, bar.total - bar.n))  # it must not overflow
+    if adaptation is not None:
+        adaptation.finish(pieces)
+        adaptation.answer(batches)
     rows = []
     for key, parts in _by_recording(pieces).items():
         if key not in failed and all(piece.is_silent for piece in parts):
             failed[key] = f"{key[0]} is silent: give a recording of speech"
         if key not in failed:
-            rows += _rows(parts, segment is not None)
+            rows += _rows(parts, is_over_time)
     problems += [Problem(*key, text) for key, text in failed.items()]
     return Predictions(rows, problems)
 
@@ -185,21 +217,53 @@ def _by_recording(pieces):
 def _rows(pieces, over_time):
     """Return a row per piece of a recording, or one for all of them."""
     rows = [
-        Row(p.file, p.start / p.rate, p.stop / p.rate, p.log_probabilities)
+        Row(
+            p.file,
+            p.start / p.rate,
+            p.stop / p.rate,
+            p.log_probabilities,
+            p.name,
+            p.speaker,
+            p.embedding,
+            p.distance,
+        )
         for p in pieces
     ]
-    rows = [row._replace(channel=pieces[0].name) for row in rows]
-    if over_time:
-        return rows
-    scores = _average([row.log_probabilities for row in rows])
-    return [rows[-1]._replace(start=0.0, log_probabilities=scores)]
+    return rows if over_time else [average(rows)]
 
 
-def _average(scores):
-    """Return the log of the mean probabilities of pieces."""
-    if len(scores) == 1:
-        return scores[0]
-    return torch.log_softmax(torch.stack(scores).logsumexp(dim=0), dim=0)
+def average(rows: list[Row], weights: list[float] | None = None) -> Row:
+    """Return one row for several of a recording, from its start.
+
+    Arguments
+    ---------
+    rows : list of Row
+        In the order of time.
+    weights : list of float
+        Of the mean of the probabilities; by default all are equal.
+
+    Returns
+    -------
+    row : Row
+        The log of the mean probabilities; the mean of embeddings and distances.
+    """
+    last = rows[-1]._replace(start=rows[0].start)
+    if len(rows) == 1:
+        return last
+    weights = torch.ones(len(rows)) if weights is None else weights
+    weights = torch.as_tensor(weights, dtype=torch.float32)[:, None]
+    scores = torch.stack([row.log_probabilities for row in rows])
+    scores = torch.log_softmax((scores + weights.log()).logsumexp(0), dim=0)
+    last = last._replace(log_probabilities=scores)
+    if last.distance is not None:
+        distances = torch.tensor([row.distance for row in rows])
+        distance = (weights[:, 0] * distances).sum() / weights.sum()
+        last = last._replace(distance=distance.item())
+    if last.embedding is None:
+        return last
+    embeddings = torch.stack([row.embedding for row in rows])
+    mean = (weights * embeddings).sum(0) / weights.sum()
+    return last._replace(embedding=mean)
 
 
 def classify_batches(
@@ -208,6 +272,8 @@ def classify_batches(
     jobs: int,
     cost: Callable[[float], float],
     device: str,
+    embed: bool = False,
+    keep: Callable[[Piece, torch.Tensor], None] | None = None,
 ) -> Iterator[list[torch.Tensor | BadInput]]:
     """Classify batches side by side, the next ones while the first are used.
 
@@ -226,6 +292,10 @@ def classify_batches(
         See `make_batches`.
     device : str
         Where the model is.
+    embed : bool
+        Give each piece its embedding.
+    keep : callable
+        Gets each piece and its embedding.
 
     Yields
     ------
@@ -242,7 +312,10 @@ def classify_batches(
         group = list(group)
         with _workers(min(count, len(group))) as pool:
             yield from pool.map(
-                lambda batch: _classify_batch(model, batch, device), group
+                lambda batch: _classify_batch(
+                    model, batch, device, embed, keep
+                ),
+                group,
             )
 
 
@@ -262,16 +335,30 @@ def _workers(count):
         torch.set_num_threads(threads)
 
 
-def _classify_batch(model, batch, device):
+def _classify_batch(model, batch, device, embed, keep):
     """Read and classify pieces; see `classify_batches`."""
-    answers, waveforms = [], []
+    answers, waveforms, read = [], [], []
     for piece in batch:
         try:
             waveforms.append(piece.read())
+            read.append(piece)
             answers.append(None)
         except BadInput as problem:
             answers.append(problem)
-    scores = iter(classify(model, waveforms, device) if waveforms else [])
+    scores = iter([])
+    if waveforms and not hasattr(model, "embed"):
+        scores = iter(classify(model, waveforms, device))
+    elif waveforms:
+        embeddings, found, distances = embed_and_classify(
+            model, waveforms, device
+        )
+        scores = iter(found)
+        for i, piece in enumerate(read):
+            piece.distance = None if distances is None else distances[i]
+            if embed:
+                piece.embedding = embeddings[i]
+            if keep is not None:
+                keep(piece, embeddings[i])
     answers = [next(scores) if a is None else a for a in answers]
     return [_check_finite(p.file, a) for p, a in zip(batch, answers)]
 
@@ -291,6 +378,23 @@ def classify(
     model: torch.nn.Module, waveforms: list[torch.Tensor], device: str
 ) -> torch.Tensor:
     """Return log-probabilities [batch, classes] of waveforms [samples]."""
+    return model(*_pad(waveforms, device)).cpu()
+
+
+@torch.inference_mode()
+def embed_and_classify(
+    model: torch.nn.Module, waveforms: list[torch.Tensor], device: str
+) -> tuple[torch.Tensor, torch.Tensor, list[float] | None]:
+    """Return embeddings [batch, values], log-probabilities and distances."""
+    embeddings = model.embed(*_pad(waveforms, device))
+    distances = model.distances(embeddings)
+    if distances is not None:
+        distances = distances.tolist()
+    return embeddings.cpu(), model.classify(embeddings).cpu(), distances
+
+
+def _pad(waveforms, device):
+    """Return a batch [batch, samples] and its relative lengths."""
     batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
     counts = torch.tensor([len(waveform) for waveform in waveforms])
-    return model(batch.to(device), counts / batch.shape[1]).cpu()
+    return batch.to(device), counts / batch.shape[1]

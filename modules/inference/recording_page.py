@@ -190,6 +190,7 @@ def render(
     problems: list[str],
     labels: list[str],
     link: Callable[[str], str | None] = lambda path: None,
+    table: str | None = None,
 ) -> str:
     """Return the HTML of all answers.
 
@@ -202,6 +203,8 @@ def render(
         Names of the classes.
     link : callable
         Returns the address of a recording for the browser's player, or None.
+    table : str
+        Address of all segments as CSV, or None.
 
     Returns
     -------
@@ -216,4 +219,5 @@ def render(
         answers=[_shown(answer, labels, link) for answer in answers],
         problems=[printable(text) for text in problems],
         labels=labels,
+        table=table,
     )

@@ -33,6 +33,27 @@ MOST_PIECES = 100_000
 _READERS = 4
 
 
+class Part(NamedTuple):
+    """Where a recording is cut.
+
+    Attributes
+    ----------
+    start, stop : int
+        Samples at the file's own rate.
+    speaker : str
+        Who speaks, if that is known.
+    """
+
+    start: int
+    stop: int
+    speaker: str | None = None
+
+
+# Returns the parts of a recording, given its path, its header and its channel
+# as `modules.audio.read_waveform` takes it.
+Cutter = Callable[[str, Header, "str | int"], list[Part]]
+
+
 class Problem(NamedTuple):
     """An input without an answer.
 
@@ -151,8 +172,14 @@ class Piece:
         Of the channel, where each is classified; else None.
     is_silent : bool
         Whether it is digital silence, once it has been read.
+    speaker : str
+        Whose turn it is, where turns are given; else None.
     log_probabilities : torch.Tensor
         [classes], once classified.
+    embedding : torch.Tensor
+        [values], once classified, where embeddings are wanted.
+    distance : float
+        From the training, once classified; None: the model has none.
     """
 
     file: str
@@ -163,7 +190,10 @@ class Piece:
     channel: str | int = "mean"
     name: str | None = None
     is_silent: bool = False
+    speaker: str | None = None
     log_probabilities: torch.Tensor | None = None
+    embedding: torch.Tensor | None = None
+    distance: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -245,20 +275,29 @@ def check_segments(segment: float | None, hop: float | None) -> None:
         )
 
 
+def cut_evenly(segment: float | None, hop: float | None) -> Cutter:
+    """Return a cutter that cuts every recording as `cut` does."""
+
+    def cutter(file, header, channel):
+        parts = cut(header.samples, header.rate, segment, hop)
+        return [Part(*part) for part in parts]
+
+    return cutter
+
+
 def cut_files(
     files: Iterable[str],
-    segment: float | None = None,
-    hop: float | None = None,
+    cutter: Cutter = cut_evenly(None, None),
     channel: str = "mean",
 ) -> tuple[list[Piece], list[Problem]]:
-    """Cut recordings, see `cut`.
+    """Cut recordings.
 
     Arguments
     ---------
     files : iterable of str
         Recordings.
-    segment, hop : float
-        See `cut`.
+    cutter : callable
+        Cuts one; see `Cutter`.
     channel : str
         "mean", "left", "right" or "each": every channel is a recording of
         its own.
@@ -268,30 +307,37 @@ def cut_files(
     pieces : list of Piece
         In the order of the files.
     problems : list of Problem
-        Files that cannot be read.
+        Files that cannot be read or cut.
     """
 
     def cut_file(file):
         try:
-            header = read_header(file)
-            parts = cut(header.samples, header.rate, segment, hop)
-            if channel == "each" and header.channels * len(parts) > MOST_PIECES:
-                raise BadInput(
-                    f"{file} has {header.channels} channels with "
-                    f"{len(parts)} segments each: choose --channel mean"
-                )
+            return _cut_file(file, cutter, channel)
         except BadInput as problem:
             return Problem(file, None, str(problem))
-        return [
-            Piece(file, *part, header.rate, len(parts) == 1, number, name)
-            for number, name in _channels(channel, header)
-            for part in parts
-        ]
 
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         results = list(readers.map(cut_file, files))
     pieces = [p for r in results if not isinstance(r, Problem) for p in r]
     return pieces, [r for r in results if isinstance(r, Problem)]
+
+
+def _cut_file(file, cutter, channel):
+    """Return the pieces of one recording."""
+    header, pieces = read_header(file), []
+    for number, name in _channels(channel, header):
+        parts = cutter(file, header, number)
+        if channel == "each" and header.channels * len(parts) > MOST_PIECES:
+            raise BadInput(
+                f"{file} has {header.channels} channels with "
+                f"{len(parts)} segments each: choose --channel mean"
+            )
+        for start, stop, speaker in parts:
+            piece = Piece(file, start, stop, header.rate, False, number, name)
+            piece.whole = (start, stop) == (0, header.samples)
+            piece.speaker = speaker
+            pieces.append(piece)
+    return pieces
 
 
 def _channels(channel, header: Header):

@@ -18,7 +18,7 @@ from speechbrain.utils.fetching import FetchConfig, LocalStrategy, fetch
 from speechbrain.utils.parameter_transfer import Pretrainer
 from torch import nn
 
-from modules.audio import read_length, read_speech
+from modules.audio import channel_index, read_length, read_speech
 from modules.errors import BadInput
 from modules.inference.emotion_model import LABELS, split_evenly
 
@@ -26,11 +26,25 @@ _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*/[^/]+", re.ASCII)
 
 
 class ComputeFeatures(nn.Module):
-    """The first of SpeechBrain's four steps: waveforms, mixed to mono."""
+    """The first of SpeechBrain's four steps: waveforms, mixed to mono.
+
+    Arguments
+    ---------
+    channel : str
+        "mean", "left" or "right": what the training read of stereo.
+    """
+
+    def __init__(self, channel="mean"):
+        super().__init__()
+        self.channel = channel
 
     def forward(self, wavs):
         """Return [batch, samples] of [batch, samples(, channels)]."""
-        return wavs.mean(dim=2) if wavs.dim() == 3 else wavs
+        if wavs.dim() < 3:
+            return wavs
+        if self.channel == "mean":
+            return wavs.mean(dim=2)
+        return wavs[:, :, channel_index(self.channel, wavs.shape[2], "a batch")]
 
 
 class MeanVarNorm(nn.Module):
@@ -164,7 +178,11 @@ class EmotionClassifier(EncoderClassifier):
         if not os.path.exists(path):
             with _elsewhere(path):
                 return super().load_audio(path, savedir)
-        return read_speech(path).to(self.device)
+        return self._read(path).to(self.device)
+
+    def _read(self, *part):
+        channel = self.mods.compute_features.channel
+        return read_speech(*part, channel=channel)
 
     def classify_file(self, path, **kwargs):
         """Classify a recording of any length; see `EncoderClassifier`."""
@@ -174,9 +192,9 @@ class EmotionClassifier(EncoderClassifier):
                 return super().classify_file(path, **kwargs)
         windows = split_evenly(*read_length(path))
         if len(windows) == 1:
-            return self.classify_batch(read_speech(path)[None])
+            return self.classify_batch(self._read(path)[None])
         scores = [
-            self.classify_batch(read_speech(path, start, stop)[None])[0]
+            self.classify_batch(self._read(path, start, stop)[None])[0]
             for start, stop in windows
         ]
         total = torch.stack(scores).logsumexp(dim=0)

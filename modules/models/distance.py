@@ -88,6 +88,11 @@ class TrainingDistance(nn.Module):
         squared = squared + residual.clamp(min=0) * self.residual_precision
         return squared.sqrt()
 
+    @property
+    def is_fitted(self):
+        """Whether speakers were left out; else every distance is 0."""
+        return bool(self.scale.any())
+
     def temperature_of(self, embeddings):
         """Return what the scores are divided by, [batch, 1]."""
         beyond = self(embeddings)[:, None] > 1

@@ -62,6 +62,31 @@ def count_frames(config, samples):
     return max(samples, 0)
 
 
+def computed_seconds(config, whisper_window, seconds):
+    """Return the seconds of audio that encoding an utterance costs.
+
+    Arguments
+    ---------
+    config : transformers.PretrainedConfig
+        Of the encoder.
+    whisper_window : int or str
+        See `modules.models.whisper_window`; other encoders have none.
+    seconds : float
+        Duration of the utterance.
+
+    Returns
+    -------
+    computed : float
+        Of all windows together for Whisper.
+    """
+    if config.model_type != "whisper":
+        return seconds
+    samples = max(1, round(seconds * SAMPLE_RATE))
+    longest = config.max_source_positions * FRAME
+    parts = split_into_windows(samples, whisper_window, longest)
+    return sum(size for _, size in parts) / SAMPLE_RATE
+
+
 def _fix_weight_norm(module):
     """Compute normalised weights once: frozen, they do not change.
 
@@ -168,11 +193,8 @@ class FrozenEncoder(nn.Module):
         return split_into_windows(samples, self.whisper_window, longest)
 
     def computed_seconds(self, seconds):
-        """Return the seconds of audio that encoding an utterance costs."""
-        if not self.is_whisper:
-            return seconds
-        parts = self._windows(max(1, round(seconds * SAMPLE_RATE)))
-        return sum(size for _, size in parts) / SAMPLE_RATE
+        """Return what an utterance costs; see `computed_seconds`."""
+        return computed_seconds(self.config, self.whisper_window, seconds)
 
     @torch.no_grad()
     def forward(self, wavs, lengths=None):

@@ -82,6 +82,7 @@ class FbankUpstream:
         FbankEncoder.hidden_size,
     )
     count_frames = FbankEncoder.count_frames
+    computed_seconds = FbankEncoder.computed_seconds
 
     def digest(self, precision="fp32"):
         """Return the SHA-256 of its settings; it computes in fp32 always."""

@@ -1,10 +1,14 @@
-"""Early fusion: the features of two upstreams, concatenated frame by frame."""
+"""Two upstreams: one of them for a part of the head, or both frame by frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from modules.errors import BadInput
 
 
 @dataclass
@@ -23,6 +27,11 @@ class PaddedPair:
     second: torch.Tensor
     frames: tuple
 
+    def one(self, upstream):
+        """Return hidden states and relative lengths of one of them."""
+        states = (self.first, self.second)[upstream]
+        return states, self.frames[upstream] / states.shape[2]
+
 
 @dataclass
 class StoredPair:
@@ -39,6 +48,10 @@ class StoredPair:
     def __len__(self):
         """Return the frames of the first, to which the second is aligned."""
         return len(self.first)
+
+    def one(self, upstream):
+        """Return the hidden states of one of them."""
+        return (self.first, self.second)[upstream]
 
     def to(self, device):
         """Return them on a device."""
@@ -134,6 +147,101 @@ class PairPooling(nn.Module):
             )
         ]
         return torch.cat([first, torch.stack(aligned)], dim=2)
+
+
+class OneUpstream(nn.Module):
+    """An embedding of one of two upstreams, at its own frame rate.
+
+    Where there is one upstream alone, it is number 0.
+
+    Arguments
+    ---------
+    num_hidden_states, hidden_size : int or tuple of int
+        See `modules.models.embedding.Embedding`.
+    upstream : int
+        0 for the first, 1 for the second.
+    embedding : callable
+        Returns a `modules.models.embedding.Embedding` (or a joint one) for
+        the two sizes of that upstream.
+
+    Raises
+    ------
+    BadInput
+        If there is no such upstream.
+
+    Example
+    -------
+    >>> import functools
+    >>> from modules.models.embedding import Embedding
+    >>> from modules.models.layer_pooling import OneLayer
+    >>> from modules.models.pooling import MeanPooling
+    >>> part = functools.partial(
+    ...     Embedding, layer_pooling=OneLayer, pooling=MeanPooling
+    ... )
+    >>> OneUpstream((5, 1), (32, 27), upstream=1, embedding=part).sizes
+    {'embedding': 27}
+    """
+
+    def __init__(
+        self,
+        num_hidden_states: Any,
+        hidden_size: Any,
+        upstream: int,
+        embedding: Callable,
+    ):
+        super().__init__()
+        self.upstream = upstream
+        sizes = [(num_hidden_states, hidden_size)]
+        if pair_of_sizes(num_hidden_states):
+            sizes = list(zip(num_hidden_states, hidden_size))
+        if upstream not in range(len(sizes)):
+            raise BadInput(
+                f"a part of the head uses upstream {upstream} and the last one "
+                f"is {len(sizes) - 1}: name another upstream (--acoustics "
+                "vocal), or choose an --embedding without that part"
+            )
+        self.embedding = embedding(*sizes[upstream])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of values of each part, by name."""
+        return self.embedding.sizes
+
+    def layer_weights(self):
+        """Return the weights of the layers of that upstream, or None."""
+        return self.embedding.layer_weights()
+
+    def attention_weights(self, hidden_states, lengths):
+        """Return the weight of each frame of that upstream, or None."""
+        return self.embedding.attention_weights(
+            *self._select(hidden_states, lengths)
+        )
+
+    def forward(self, hidden_states, lengths=None):
+        """Return [batch, values].
+
+        Arguments
+        ---------
+        hidden_states : PaddedPair or list of StoredPair
+            Or those of one upstream, see
+            `modules.models.embedding.Embedding.forward`.
+        lengths : torch.Tensor
+            Relative lengths of padded utterances of one upstream.
+        """
+        return self.embedding(*self._select(hidden_states, lengths))
+
+    def _select(self, hidden_states, lengths):
+        """Return hidden states and relative lengths of that upstream."""
+        if isinstance(hidden_states, PaddedPair):
+            return hidden_states.one(self.upstream)
+        if isinstance(hidden_states, list):
+            hidden_states = [
+                pair.one(self.upstream)
+                if isinstance(pair, StoredPair)
+                else pair
+                for pair in hidden_states
+            ]
+        return hidden_states, lengths
 
 
 class PairedEncoder(nn.Module):

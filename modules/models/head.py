@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from modules.errors import BadInput
+
 
 class EmotionHead(nn.Module):
     """Embedding, standardisation and classifier.
@@ -29,6 +31,9 @@ class EmotionHead(nn.Module):
         Returns a `modules.models.distance.TrainingDistance` for the sizes of
         the embedding's parts; None: every recording is taken to be like those
         of the training.
+    temperature : float
+        Divides the scores of all recordings; 2 in a model that
+        `modules.inference.adaptation` has adapted.
 
     Example
     -------
@@ -53,6 +58,7 @@ class EmotionHead(nn.Module):
         standardization: Callable | None = None,
         classifier: Callable = nn.Linear,
         distance: Callable | None = None,
+        temperature: float = 1.0,
     ):
         super().__init__()
         self.num_classes = num_classes
@@ -63,13 +69,20 @@ class EmotionHead(nn.Module):
             self.standardization = standardization(sizes)
         self.classifier = classifier(sum(sizes.values()), num_classes)
         self.distance = None if distance is None else distance(sizes)
+        if not temperature > 0:
+            raise BadInput(
+                f"the head's temperature is {temperature}: give a number "
+                "above 0"
+            )
+        self.temperature = temperature
 
     def classify(self, embeddings):
         """Return log-probabilities [batch, classes] of embeddings."""
         scores = self.classifier(self.standardization(embeddings)).float()
+        temperature = self.temperature
         if self.distance is not None:
-            scores = scores / self.distance.temperature_of(embeddings)
-        return torch.log_softmax(scores, dim=1)
+            temperature = temperature * self.distance.temperature_of(embeddings)
+        return torch.log_softmax(scores / temperature, dim=1)
 
     def forward(self, hidden_states, lengths=None):
         """Return log-probabilities [batch, classes].

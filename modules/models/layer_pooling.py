@@ -193,10 +193,17 @@ class OneLayer(nn.Module):
     def forward(self, hidden_states):
         """Select the layer; see `LayerPooling.forward`."""
         if isinstance(hidden_states, list):
-            states = torch.cat([s.layer(self.layer) for s in hidden_states])
+            states = self._stored(hidden_states)
         else:
             states = hidden_states[self.layer]
         return _normalized(states, self.normalize)
+
+    def _stored(self, utterances):
+        """Return the layer of stored utterances, [frames, hidden_size]."""
+        if utterances[0].scales is not None:
+            return torch.cat([u.layer(self.layer) for u in utterances])
+        # One conversion of all: each kernel launch of a GPU costs more.
+        return torch.cat([u.values[:, self.layer] for u in utterances]).float()
 
 
 def _normalized(states, normalize):

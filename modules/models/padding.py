@@ -2,6 +2,8 @@
 
 import torch
 
+from modules.errors import BadInput
+
 
 def pad_utterances(
     utterances: list[torch.Tensor],
@@ -19,3 +21,46 @@ def pad_utterances(
     padded = padded.index_copy(0, places, packed)
     lengths = (frames / longest).to(packed.device, non_blocking=True)
     return padded.view(len(frames), longest, -1), lengths
+
+
+def count_samples(lengths, longest: int) -> torch.Tensor:
+    """Return the samples of padded waveforms, of lengths of either kind.
+
+    SpeechBrain's lengths are shares of the longest, in (0, 1]; other libraries
+    count samples. No waveform has one sample, so the two cannot be confused.
+
+    Arguments
+    ---------
+    lengths : sequence or torch.Tensor
+        All shares, or all samples; [batch].
+    longest : int
+        Samples of the padded waveforms.
+
+    Returns
+    -------
+    counts : torch.Tensor
+        int64, [batch].
+
+    Raises
+    ------
+    BadInput
+        If they are neither.
+
+    Example
+    -------
+    >>> count_samples([0.5, 1.0], 16000), count_samples([8000, 16000], 16000)
+    (tensor([ 8000, 16000]), tensor([ 8000, 16000]))
+    """
+    lengths = torch.as_tensor(lengths).double()
+    if lengths.dim() == 1 and len(lengths):
+        if ((lengths > 0) & (lengths <= 1)).all():
+            return (lengths * longest).round().long()
+        is_whole = (lengths == lengths.round()) & (lengths > 1)
+        if (is_whole & (lengths <= longest)).all():
+            return lengths.long()
+    values = lengths.flatten()[:4].tolist()
+    raise BadInput(
+        f"the lengths {values} of waveforms of {longest} samples are neither "
+        f"all shares in (0, 1] nor all samples from 2 to {longest}: give one "
+        "of the two kinds"
+    )

@@ -201,6 +201,9 @@ class AttentiveCorrelationPooling(CorrelationPooling):
         Number of channels.
     attention_heads : int
         Number of heads.
+    temperature : float
+        Divides the merged scores; above 1 it evens the weights out. The paper
+        has none.
 
     Example
     -------
@@ -209,8 +212,14 @@ class AttentiveCorrelationPooling(CorrelationPooling):
     torch.Size([2, 120])
     """
 
-    def __init__(self, input_size: int, attention_heads: int = 4):
+    def __init__(
+        self,
+        input_size: int,
+        attention_heads: int = 4,
+        temperature: float = 1.0,
+    ):
         super().__init__(input_size)
+        self.temperature = temperature
         self.score = nn.Sequential(
             nn.Linear(input_size, input_size),
             nn.ReLU(),
@@ -238,6 +247,7 @@ class AttentiveCorrelationPooling(CorrelationPooling):
     def _attend(self, features, mask):
         """Return the weight of each frame under a mask, [batch, frames]."""
         scores = torch.logsumexp(self.score(features), dim=2)
+        scores = scores / self.temperature
         return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
 
     def pool(self, features, mask):

@@ -48,6 +48,34 @@ class Standardization(nn.Module):
         for scale in self.scale.split(list(self.sizes.values())):
             scale *= max(len(scale), 1) ** -0.5
 
+    @torch.no_grad()
+    def adapt(self, mean, variance, count, shrinkage=5.0):
+        """Move mean and variance towards those of other recordings.
+
+        Their share is count / (count + shrinkage). A value without influence
+        stays without.
+
+        Arguments
+        ---------
+        mean, variance : torch.Tensor
+            Of the embeddings of these recordings, fp64 [values].
+        count : int
+            Number of these embeddings; a variance takes two or more.
+        shrinkage : float
+            The number at which both have the same share.
+        """
+        share = count / (count + shrinkage)
+        parts = self.scale.double().split(list(self.sizes.values()))
+        before = torch.cat(
+            [1 / (max(len(part), 1) ** 0.5 * part) for part in parts]
+        ).square()
+        now = before
+        if count > 1:
+            now = share * variance.to(before) + (1 - share) * before
+        self.mean.copy_(share * mean.to(before) + (1 - share) * self.mean)
+        # An unused value has scale 0, and before is infinite.
+        self.scale.mul_(torch.where(self.scale > 0, (before / now).sqrt(), 0.0))
+
     def forward(self, embeddings, columns=slice(None)):
         """Standardise embeddings.
 

@@ -1,21 +1,30 @@
-"""The upstream by its name: an encoder, Fbank, or two of them side by side."""
+"""The upstream by its name: an encoder, features, or two side by side."""
 
 import hashlib
 import inspect
 
 from modules.errors import BadInput
 from modules.files import find_folder
-from modules.models.encoder import FrozenEncoder, count_frames
+from modules.models.egemaps import EGEMAPS, EgemapsUpstream
+from modules.models.encoder import FrozenEncoder, computed_seconds, count_frames
 from modules.models.encoder_config import encoder_shape
 from modules.models.encoder_files import encoder_digest, locate_encoder
 from modules.models.encoder_loading import read_config
 from modules.models.fbank import FBANK, FbankUpstream
 from modules.models.fusion import PairedEncoder
 from modules.models.graph import find_class, is_own_class
+from modules.models.vocal import VOCAL, VocalUpstream
 from modules.models.whisper_window import check_window
 
 # Stands between the names of two upstreams; no name on the Hub has it.
 _AND = ","
+
+# Features that are code of this recipe.
+_FEATURES = {
+    EGEMAPS: EgemapsUpstream,
+    FBANK: FbankUpstream,
+    VOCAL: VocalUpstream,
+}
 
 
 class HubUpstream:
@@ -54,6 +63,10 @@ class HubUpstream:
     def count_frames(self, samples):
         """Return the frames of an utterance."""
         return count_frames(self.config, samples)
+
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that encoding an utterance costs."""
+        return computed_seconds(self.config, self.whisper_window, seconds)
 
     def digest(self, precision="fp32"):
         """Identify all that decides what it returns."""
@@ -106,6 +119,10 @@ class CodeUpstream:
         """Return the frames of an utterance."""
         return self.make_it.count_frames(samples)
 
+    def computed_seconds(self, seconds):
+        """Return the seconds of audio that encoding an utterance costs."""
+        return seconds
+
     def digest(self, precision="fp32"):
         """Return the SHA-256 of the class's path and source."""
         text = f"{self.path}\n{inspect.getsource(self.make_it)}"
@@ -117,17 +134,23 @@ class CodeUpstream:
 
 
 class UpstreamPair:
-    """Two upstreams whose features are concatenated: early fusion.
+    """Two upstreams of the same waveforms.
 
     Arguments
     ---------
     first, second : HubUpstream or modules.models.fbank.FbankUpstream
-    """
 
-    folder = None
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Of the one that has weights; None if none or both have.
+    """
 
     def __init__(self, first, second):
         self.parts = first, second
+        folders = [part.folder for part in self.parts if part.folder]
+        self.folder = folders[0] if len(folders) == 1 else None
+        self.has_two_folders = len(folders) == 2
         self.is_local = first.is_local or second.is_local
         self.num_hidden_states = (
             first.num_hidden_states,
@@ -150,7 +173,7 @@ def pair_digest(digests):
 
 
 def upstream_names(encoder_hub):
-    """Return the names in ``encoder_hub``: one, or two for early fusion.
+    """Return the names in ``encoder_hub``: one or two.
 
     A folder is one, whatever it is called.
 
@@ -161,28 +184,87 @@ def upstream_names(encoder_hub):
     """
     if find_folder(encoder_hub):
         return [encoder_hub]
+    first, _, second = str(encoder_hub).rpartition(_AND)
+    if first and find_folder(first):
+        return [first, second.strip()]
     names = [name.strip() for name in str(encoder_hub).split(_AND)]
     if len(names) > 2:
         raise BadInput(
             f"encoder_hub '{encoder_hub}' names {len(names)} upstreams: name "
-            "one, or two with a comma between them"
+            "one, or two with a comma between them; acoustics is one of them"
         )
     return names
 
 
-def open_upstream(encoder_hub, revision=None, whisper_window=None):
+def join_names(encoder_hub: str, acoustics: str | None = None) -> str:
+    """Return one name for an encoder and what is used beside it.
+
+    Example
+    -------
+    >>> join_names("openai/whisper-tiny.en", "vocal")
+    'openai/whisper-tiny.en,vocal'
+    """
+    both = encoder_hub if acoustics is None else f"{encoder_hub},{acoustics}"
+    upstream_names(both)
+    return both
+
+
+def is_code(name: str) -> bool:
+    """Return whether an upstream is code of this recipe, without files.
+
+    Example
+    -------
+    >>> is_code("vocal"), is_code("openai/whisper-tiny.en")
+    (True, False)
+    """
+    return name in _FEATURES or is_own_class(name)
+
+
+def replace_encoder(encoder_hub: str, other: str) -> str:
+    """Return upstreams with another place of the encoder.
+
+    Features of the voice stay; a name with a comma replaces all.
+
+    Example
+    -------
+    >>> replace_encoder("openai/whisper-tiny.en,vocal", "/models/tiny")
+    '/models/tiny,vocal'
+    """
+    names = upstream_names(encoder_hub)
+    encoders = [name for name in names if not is_code(name)]
+    if len(encoders) != 1:
+        return other
+    return _AND.join(other if n == encoders[0] else n for n in names)
+
+
+def revisions_of(names: list[str], revision: str | None) -> list[str | None]:
+    """Return a revision for each name: the first that has weights gets it.
+
+    Example
+    -------
+    >>> revisions_of(["vocal", "openai/whisper-tiny.en"], "main")
+    [None, 'main']
+    """
+    first = next((name for name in names if not is_code(name)), None)
+    return [revision if name == first else None for name in names]
+
+
+def open_upstream(encoder_hub, revision=None, whisper_window=None, folder=None):
     """Return what is known of the upstream of a name.
 
     Arguments
     ---------
     encoder_hub : str
-        "fbank", a local folder, a name on the HuggingFace Hub, the path of a
-        class of this recipe (see `CodeUpstream`), or two of these with a
-        comma between them.
+        "fbank", "vocal", "egemaps", a local folder, a name on the
+        HuggingFace Hub, the path of a class of this recipe (see
+        `CodeUpstream`), or two of these with a comma between them.
     revision : str
-        Branch, tag or commit on the Hub, of the first of two.
+        Branch, tag or commit on the Hub, of the first that has weights.
     whisper_window : int or str
         See `modules.models.whisper_window`; for Whisper alone.
+    folder : pathlib.Path
+        Has the files of the encoder, whatever its name is; None: its name
+        leads to them.
 
     Raises
     ------
@@ -191,16 +273,17 @@ def open_upstream(encoder_hub, revision=None, whisper_window=None):
     """
     names = upstream_names(encoder_hub)
     if len(names) == 2:
-        first, second = names
         return UpstreamPair(
-            open_upstream(first, revision, whisper_window),
-            open_upstream(second, None, whisper_window),
+            *(
+                open_upstream(name, own, whisper_window, folder)
+                for name, own in zip(names, revisions_of(names, revision))
+            )
         )
-    if names == [FBANK]:
-        return FbankUpstream()
+    if names[0] in _FEATURES:
+        return _FEATURES[names[0]]()
     if is_own_class(encoder_hub):
         return CodeUpstream(encoder_hub)
-    return HubUpstream(encoder_hub, revision, whisper_window)
+    return HubUpstream(folder or encoder_hub, revision, whisper_window)
 
 
 def make_encoder(

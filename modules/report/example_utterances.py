@@ -11,7 +11,7 @@ from modules.audio import SAMPLE_RATE, read_speech
 from modules.errors import BadInput
 from modules.experiments.plan import Plan, PlannedRun
 from modules.features.stored_states import StoredStates
-from modules.manifest import read_manifest
+from modules.manifest import channel_of, read_manifest, recording_of
 from modules.plots import draw_attention, draw_spectrogram, draw_waveform
 from modules.report.plots import STYLE, data_uri, embed, plt
 from modules.training.configuration import load_configuration
@@ -77,7 +77,8 @@ class _ExampleRun:
             self.entries = read_manifest(path, hparams["data_folder"])
             self._load_head(hparams)
         entry = self.entries[utterance]
-        return read_speech(entry["wav"]), self._attention(entry)
+        waveform = read_speech(entry["wav"], channel=channel_of(entry))
+        return waveform, self._attention(entry)
 
     def _load_head(self, hparams):
         """Load the head and the stored hidden states, as far as there are."""
@@ -95,7 +96,7 @@ class _ExampleRun:
         if self.head is None or self.cache is None:
             return None
         try:
-            stored = self.cache.read(entry["sha256"])
+            stored = self.cache.read(recording_of(entry))
         except (BadInput, KeyError):
             self.problem = (
                 "Attention cannot be shown: the stored hidden states of a "

@@ -6,6 +6,7 @@ import torch
 from modules.errors import BadInput
 from modules.features.stored_utterances import as_is
 from modules.files import read_json, write_json
+from modules.models.layer_pooling import LayerPooling
 from modules.training.checkpoints import (
     best_checkpoints,
     dev_rank,
@@ -21,6 +22,45 @@ class EmotionBrain(sb.Brain):
 
     Batches are `modules.features.stored_utterances.StoredBatch`.
     """
+
+    def init_optimizers(self):
+        """Make the optimizer; weights of layers may have their own rate."""
+        own = [
+            part.scores
+            for part in self.modules.modules()
+            if isinstance(part, LayerPooling) and self.hparams.layer_lr
+        ]
+        others = [
+            parameter
+            for parameter in self.modules.parameters()
+            if all(parameter is not scores for scores in own)
+        ]
+        groups = [{"params": others}]
+        if own:
+            # A decay would draw the weights of layers to the uniform.
+            rate = {"lr": self.hparams.layer_lr, "weight_decay": 0.0}
+            groups.append({"params": own} | rate)
+        self.optimizer = self.opt_class(groups)
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    def make_dataloader(self, dataset, stage, *args, **kwargs):
+        """Return the loader; note the number of batches of an epoch."""
+        loader = super().make_dataloader(dataset, stage, *args, **kwargs)
+        if stage == sb.Stage.TRAIN:
+            self.batches = len(loader)
+        return loader
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Set the learning rates of this update."""
+        if self.hparams.schedule is None:
+            return
+        epochs = self.hparams.epoch_counter
+        begun = epochs.current - 1 + (self.step - 1) / self.batches
+        factor = self.hparams.schedule(begun / epochs.limit)
+        for group in self.optimizer.param_groups:
+            rate = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = rate * factor
 
     def compute_forward(self, batch, stage):
         """Return log-probabilities [batch, classes]."""

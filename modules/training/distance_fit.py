@@ -49,6 +49,27 @@ def fit_distance(distance, embeddings, labels, speakers) -> None:
     _fit(distance, values, max(limit, 1e-6))
 
 
+@torch.no_grad()
+def add_share_beyond(chosen, head, split, embeddings):
+    """Add the share of a split that lies beyond a distance of 1.
+
+    Arguments
+    ---------
+    chosen : dict
+        Gets ``share_beyond_training``, split -> share, if the head measures
+        the distance from its training.
+    head : modules.models.head.EmotionHead
+        Trained.
+    split : str
+        "dev" or "test".
+    embeddings : torch.Tensor
+        Of the split, [utterances, values].
+    """
+    if head.distance is not None and head.distance.is_fitted:
+        share = (head.distance(embeddings) > 1).float().mean().item()
+        chosen.setdefault("share_beyond_training", {})[split] = share
+
+
 def _fit(distance, values, limit):
     """Set the buffers for training values [utterances, values]."""
     mean, deviation = values.mean(dim=0), values.std(dim=0, correction=0)

@@ -53,6 +53,7 @@ class FineTunedUpstream:
         self.make_encoder = functools.partial(
             TrainableEncoder, encoder_hub, encoder_revision, **options
         )
+        self.encoder_hub = encoder_hub
         self.digest = open_upstream(encoder_hub, encoder_revision).digest()
 
     @property

@@ -154,11 +154,12 @@ def make_head(run: Run, hparams: dict, upstream, num_classes: int):
             "head": description,
             "sizes": sizes,
             "encoder": {
-                "hub": hparams["encoder_hub"],
+                "hub": upstream.encoder_hub,
                 "revision": hparams["encoder_revision"],
                 "precision": hparams.get("encoder_precision", "fp32"),
                 "whisper_window": hparams["whisper_window"],
                 "fine_tuned": upstream.encoder is not None,
+                "channel": hparams.get("channel", "mean"),
             },
             "corpus": dataclasses.asdict(hparams["corpus_card"]()),
         },
@@ -175,6 +176,9 @@ def finish(run: Run, hparams: dict, manifests, labels, head, trained, started):
         The contents of results.json.
     """
     name = f"{pathlib.Path(hparams['encoder_hub']).name} {hparams['system']}"
+    if trained.chosen.get("speaker_normalization"):
+        # A protocol of its own, which needs more than one recording.
+        name += " (speakers normalised)"
     weights = head.embedding.layer_weights()
     truth, predicted = trained.test.pairs()
     results = (

@@ -31,6 +31,11 @@ class GradientDescent:
         The gradient's norm is clipped to it.
     average_checkpoints : int
         Number of best checkpoints whose mean weights are tested.
+    schedule : callable
+        Returns a factor of the learning rate for the share of the training
+        that is done, see `modules.training.schedule`; None: 1.
+    layer_lr : float
+        Learning rate of the weights of the layers; None: that of the rest.
     """
 
     brain_class = EmotionBrain
@@ -44,6 +49,8 @@ class GradientDescent:
         compute_loss: Callable,
         max_grad_norm: float = 1.0,
         average_checkpoints: int = 1,
+        schedule: Callable | None = None,
+        layer_lr: float | None = None,
     ):
         self.seed = seed
         self.number_of_epochs = number_of_epochs
@@ -52,6 +59,8 @@ class GradientDescent:
         self.compute_loss = compute_loss
         self.max_grad_norm = max_grad_norm
         self.average_checkpoints = average_checkpoints
+        self.schedule = schedule
+        self.layer_lr = layer_lr
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; any can be."""

@@ -19,11 +19,17 @@ from tqdm import tqdm
 
 from modules.errors import BadInput
 from modules.training import logistic_regression
-from modules.training.distance_fit import fit_distance
+from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
 from modules.training.logistic_regression import CANDIDATES
 from modules.training.metrics import Predictions
 from modules.training.parts import Parts
+from modules.training.speaker_normalization import (
+    SpeakerNormalization,
+    describe_decision,
+    left_out,
+    subtract_means,
+)
 
 logger = get_logger(__name__)
 
@@ -87,6 +93,9 @@ class LinearTrainer:
     train_on_dev : bool
         After all choices, train again on train and dev together. Predictions
         of dev are those of the training without dev.
+    speaker_normalization : bool or str
+        True, or "auto" where it is offered: embeddings minus the mean of
+        their speaker, see `modules.training.speaker_normalization`.
     """
 
     def __init__(
@@ -96,12 +105,14 @@ class LinearTrainer:
         label_smoothing: float = 0.0,
         soft_labels: str | None = None,
         train_on_dev: bool = True,
+        speaker_normalization: bool | str = False,
     ):
         self.C = C
         self.candidates = candidates
         self.label_smoothing = label_smoothing
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
+        self.speaker_normalization = SpeakerNormalization(speaker_normalization)
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; see `check_linear`."""
@@ -114,6 +125,12 @@ class LinearTrainer:
             head, datasets["train"], datasets["dev"], progress
         )
         embeddings = embed(head, {"test": datasets["test"]}, progress)
+        add_share_beyond(chosen, head, "test", embeddings)
+        if chosen.get("speaker_normalization"):
+            entries = datasets["test"].entries.values()
+            speakers = [entry["speaker"] for entry in entries]
+            mean = head.standardization.mean
+            embeddings = subtract_means(embeddings, speakers, mean)
         test = predict(head, datasets["test"], embeddings)
         return Trained(dev, test, chosen)
 
@@ -134,7 +151,8 @@ class LinearTrainer:
             Of dev, by the training without dev.
         chosen : dict
             ``candidates`` (see `Candidate`), ``C`` (of the one with the
-            largest share) and ``dev_WA``.
+            largest share), ``dev_WA``, and what `add_share_beyond` and
+            `modules.training.speaker_normalization.describe_decision` return.
 
         Raises
         ------
@@ -151,29 +169,67 @@ class LinearTrainer:
             )
         entries = [*train.entries.values(), *dev.entries.values()]
         targets = self.make_targets(labels, head.num_classes, entries)
-        speakers = [entry["speaker"] for entry in entries[:count]]
-        head.standardization.fit(embeddings[:count])
+        speakers = [entry["speaker"] for entry in entries]
         if head.distance is not None:
             fit_distance(
-                head.distance, embeddings[:count], labels[:count], speakers
+                head.distance,
+                embeddings[:count],
+                labels[:count],
+                speakers[:count],
             )
-        candidates = self._choose(
-            Parts(embeddings.cpu(), copy.deepcopy(head.standardization).cpu()),
-            targets[:count],
-            labels[:count],
-            speakers,
-            progress,
+        raw = embeddings[count:]
+        candidates, embeddings, decision = self._normalize(
+            head, embeddings, targets, labels, speakers, count, progress
         )
         _set_classifier(head, *_mean(candidates, targets[:count]))
         predictions = predict(head, dev, embeddings[count:])
         if self.train_on_dev:
             _set_classifier(head, *_mean(candidates, targets))
         best = max(candidates, key=lambda candidate: candidate.share)
-        return predictions, {
+        chosen = {
             "C": best.C,
             "candidates": [candidate.summary() for candidate in candidates],
             "dev_WA": predictions.accuracy(),
-        }
+        } | decision
+        add_share_beyond(chosen, head, "dev", raw)
+        return predictions, chosen
+
+    def _normalize(
+        self, head, embeddings, targets, labels, speakers, count, progress
+    ):
+        """Fit the standardisation, and choose, with the speakers' means or not.
+
+        Returns
+        -------
+        candidates, embeddings, decision
+            Of the better one; see `_choose` and `describe_decision`.
+        """
+
+        def choose(own):
+            head.standardization.fit(own[:count])
+            fitted = copy.deepcopy(head.standardization).cpu()
+            return self._choose(
+                Parts(own.cpu(), fitted),
+                targets[:count],
+                labels[:count],
+                speakers[:count],
+                progress,
+            )
+
+        candidates = choose(embeddings)
+        setting = self.speaker_normalization
+        # The test of the classes comes first: it takes no time.
+        if not setting.is_offered(labels[:count].tolist(), speakers[:count]):
+            asked = {"speaker_normalization": False} if setting.setting else {}
+            return candidates, embeddings, asked
+        mean = head.standardization.mean.clone()
+        moved = subtract_means(embeddings, speakers, mean)
+        others = choose(moved)
+        scores = left_out(candidates), left_out(others)
+        if setting.helps(*scores):
+            return others, moved, describe_decision(True, *scores)
+        head.standardization.fit(embeddings[:count])
+        return candidates, embeddings, describe_decision(False, *scores)
 
     def _choose(self, parts, targets, labels, speakers, progress):
         """Return the candidates with C and share, and inputs of all.

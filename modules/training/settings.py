@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 
+from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
-from modules.models.fbank import FBANK
-from modules.models.graph import is_own_class
-from modules.models.upstream import upstream_names
+from modules.models.upstream import is_code, upstream_names
 from modules.models.whisper_window import FIT
 
 # No setting of this recipe needs more; memory and time would.
@@ -86,7 +85,9 @@ CHECKS = {
     "number_of_folds": whole(1, 1000),
     "test_fold": whole(1, 1000),
     "dev_split": one_of("random", "speaker"),
+    "channel": one_of(*CHANNEL_CHOICES),
     "encoder_hub": text(),
+    "acoustics": or_null(text()),
     "encoder_revision": or_null(text()),
     "encoder_precision": one_of("auto", *PRECISIONS),
     "encode_seconds": or_null(number(0, 1e5)),
@@ -107,11 +108,19 @@ CHECKS = {
     "batch_size": whole(1),
     "lr": number(0),
     "encoder_lr": number(0),
+    "layer_lr": number(0),
+    "warm_up": share(),
+    "weight_decay": share(),
+    "attention_temperature": number(0),
     "max_grad_norm": number(0),
     "average_checkpoints": whole(1),
     "label_smoothing": share(),
     "soft_labels": or_null(text()),
     "train_on_dev": boolean(),
+    "speaker_normalization": (
+        lambda value: isinstance(value, bool) or value == "auto",
+        "true, false or auto",
+    ),
     "C": or_null(number(0, 1e12)),
     "layers_used": one_of("last", "all"),
     "layerdrop": share(),
@@ -156,7 +165,7 @@ def check_settings(values: dict[str, Any]) -> None:
         )
     if "encoder_hub" in values:
         names = upstream_names(values["encoder_hub"])
-        code = names == [FBANK] or is_own_class(names[0])
+        code = is_code(names[0])
         if "encoder_lr" in values and (len(names) > 1 or code):
             raise BadInput(
                 f"encoder_hub {values['encoder_hub']} cannot be fine-tuned: "

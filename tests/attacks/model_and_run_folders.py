@@ -8,7 +8,6 @@ import signal
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 from speechbrain.dataio.encoder import CategoricalEncoder
 
@@ -16,7 +15,7 @@ from demo.random_encoder import make_random_encoder
 from modules.errors import BadInput
 from modules.files import write_json, write_rows
 from modules.inference.loading import load_model
-from modules.inference.packaging import HYPERPARAMS
+from modules.inference.packaging import format_hyperparams
 from modules.models.graph import build
 from modules.training.metrics import score
 
@@ -80,16 +79,12 @@ def write_hyperparams(path, **changes):
             "model.safetensors",
         ],
         "whisper_window": None,
+        "channel": "mean",
         "members": 1,
         "head": HEAD,
         "sizes": SIZES,
     } | changes
-    path.write_text(
-        HYPERPARAMS.format(
-            values=yaml.safe_dump(values, sort_keys=False),
-            arguments="".join(f"    {key}: !ref <{key}>\n" for key in values),
-        )
-    )
+    path.write_text(format_hyperparams(values))
 
 
 @pytest.fixture(scope="session")

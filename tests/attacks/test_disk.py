@@ -172,6 +172,89 @@ def test_export_into_a_place_that_cannot_be(run_folder, tmp_path, capsys):
         assert_one_sentence(message, "error: ")
 
 
+LONG = "x" * 300
+# What cannot be written to, for root too, and the words of the sentence.
+PLACES = ["/sys/x", "{tmp}/file/x", f"{{tmp}}/{LONG}"]
+
+
+def end_of(main, arguments, capsys):
+    """Return the sentence with which a command stops."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(map(str, arguments)))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_predict_with_a_place_that_cannot_be(
+    place, option, exported, recordings, tmp_path, capsys
+):
+    import predict
+
+    (tmp_path / "file").touch()
+    place = place.format(tmp=tmp_path) + ".csv" * (option == "--output")
+    wav = next(iter(recordings.values()))
+    message = end_of(predict.main, [exported, wav, option, place], capsys)
+    assert_one_sentence(message, f"error: {option} {place}")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_cross_validation_with_a_place_that_cannot_be(
+    place, table_command, tmp_path, capsys
+):
+    import cross_validate
+
+    (tmp_path / "file").touch()
+    place = place.format(tmp=tmp_path)
+    message = end_of(cross_validate.main, table_command(place), capsys)
+    assert_one_sentence(message, f"error: {place}")
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let no file be written to its end."""
+
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_predict_on_a_full_disk(
+    option, exported, recordings, tmp_path, full_disk, capsys
+):
+    import predict
+
+    place = tmp_path / ("x.csv" if option == "--output" else "plots")
+    wav = next(iter(recordings.values()))
+    message = end_of(predict.main, [exported, wav, option, place], capsys)
+    assert_one_sentence(message, f"error: {place}", "make room")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_export_on_a_full_disk(trained, tmp_path, full_disk, capsys):
+    import export
+
+    place = tmp_path / "model"
+    message = end_of(
+        export.main, [trained.folders[1], place, "--include_encoder"], capsys
+    )
+    assert_one_sentence(message, f"error: {place} cannot", "make room")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_report_on_a_full_disk(
+    finished_table, table_command, full_disk, capsys
+):
+    import cross_validate
+
+    arguments = [*table_command(finished_table), "--report_only"]
+    message = end_of(cross_validate.main, arguments, capsys)
+    assert_one_sentence(message, f"error: {finished_table}", "make room")
+
+
 def test_a_killed_writer_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "results.json"
     write_json(path, {"old": 1})

@@ -15,6 +15,7 @@ from exported_models import load_foreign, spoken
 from hostile_files import write_with_ffmpeg
 
 import predict
+from modules.inference import formats
 
 LABELS = ["calm", "glad", "mad"]
 
@@ -120,7 +121,7 @@ def test_a_disk_that_fills_up_still_prints(
     def full(path, text):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(predict, "write_text", full)
+    monkeypatch.setattr(formats, "write_text", full)
     with pytest.raises(SystemExit) as stopped:
         run(exported, tmp_path / "x.wav", f"--output={tmp_path / 'x.csv'}")
     printed = capsys.readouterr()

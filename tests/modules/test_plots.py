@@ -13,9 +13,8 @@ from modules.plots import (
 )
 
 
-@pytest.mark.parametrize("parts", [1, 4])
 @pytest.mark.parametrize("attention", [None, np.full(100, 0.01)])
-def test_panels_and_curves(parts, attention):
+def test_panels_and_curves(attention, parts=4):
     waveform = np.sin(np.arange(32000) / 10)
     probabilities = np.tile([[0.7, 0.2, 0.1]], (parts, 1))
     figure = draw_recording(
@@ -34,8 +33,19 @@ def test_panels_and_curves(parts, attention):
     assert list(drawn) == ["calm", "glad", "mad"]
     np.testing.assert_allclose(drawn["glad"], 0.2)
     times = [line.get_xdata() for line in last.lines][0]
-    expected = [0, 0.5] if parts == 1 else [0.25, 0.75, 1.25, 1.75]
-    np.testing.assert_allclose(times, expected)
+    np.testing.assert_allclose(times, [0.25, 0.75, 1.25, 1.75])
+
+
+def test_one_part_has_a_bar_per_class():
+    labels, probabilities = ["calm", "glad", "mad"], [0.7, 0.2, 0.1]
+    figure = draw_recording(
+        "x", np.zeros(32000), 16000, labels, [(0, 2)], np.array([probabilities])
+    )
+    *others, last = figure.axes
+    assert [bar.get_width() for bar in last.patches] == probabilities
+    assert [text.get_text() for text in last.get_yticklabels()] == labels
+    assert not last.lines and last.get_ylim()[0] > last.get_ylim()[1]
+    assert [axes.get_xlim() for axes in others] == [(0, 2)] * 2
 
 
 @pytest.mark.parametrize("samples", [400, 401, 3000])
@@ -53,7 +63,7 @@ def test_names_are_drawn_as_they_are(tmp_path, name):
         name, np.zeros(800), 16000, [name], [(0, 0.05)], np.ones((1, 1))
     )
     drawn.savefig(io.BytesIO())
-    assert len(drawn.axes[-1].get_legend().get_texts()) == 1
+    assert len(drawn.axes[-1].get_yticklabels()) == 1
     plot_confusion(tmp_path / "c.png", [[1, 0], [0, 1]], [name, "b"], name)
     plot_layer_weights(tmp_path / "w.png", [0.5, 0.5], name)
     # Without dollar signs, what is drawn is what is written.

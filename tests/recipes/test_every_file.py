@@ -26,7 +26,7 @@ from modules.experiments.plan import System, as_options
 from modules.experiments.read_plan import systems_of
 from modules.inference.loading import load_model
 from modules.inference.packaging import build, write_files
-from modules.models.upstream import upstream_names
+from modules.models.upstream import is_code, upstream_names
 from modules.training import fold
 from modules.training.command_line import read_defaults
 from modules.training.configuration import load_configuration
@@ -43,6 +43,7 @@ RUN = re.compile(r"<experiment>/([^/]+)/fold_<test_fold>/seed_<seed>")
 
 # What is refused: at training, or at export.
 NO_AGREEMENT = "has no recognised from 0 to 1 in its manifest"
+NO_TIMES = "has no begin and end of its emotional part"
 FINE_TUNED = "fine-tuned an encoder: train a head on it"
 TWO_ENCODERS = "cannot contain two encoders"
 LATE_FUSION = "is a late fusion"
@@ -123,7 +124,7 @@ def train_system(encoder, tone_corpus, tmp_path_factory):
         hub = settings.get("encoder_hub", defaults["encoder_hub"])
         if "<experiment>" not in system.settings.get("encoder_hub", ""):
             names = [
-                name if name == "fbank" else encoder
+                name if is_code(name) else encoder
                 for name in upstream_names(hub)
             ]
             hub = ",".join(names)
@@ -172,13 +173,17 @@ def test_trains_exports_and_predicts(path, system, train_system, tmp_path):
         with pytest.raises(BadInput, match=NO_AGREEMENT):
             train_system(path, system)
         return
+    if system.hparams_file.name == "oracle.yaml":
+        with pytest.raises(BadInput, match=NO_TIMES):
+            train_system(path, system)
+        return
     run = train_system(path, system)
     assert run.is_finished
     encoder_hub = run.settings["encoder_hub"]
     refusal = None
     if run.graph["encoder"]["fine_tuned"]:
         refusal = FINE_TUNED
-    elif len(upstream_names(encoder_hub)) == 2:
+    elif sum(not is_code(name) for name in upstream_names(encoder_hub)) == 2:
         refusal = TWO_ENCODERS
     if refusal:
         with pytest.raises(BadInput, match=refusal):

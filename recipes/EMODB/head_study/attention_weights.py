@@ -99,12 +99,28 @@ def measure(runs: list[Run]) -> dict[str, list[float]]:
     }
 
 
-@torch.inference_mode()
 def attention_of(run: Run) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield each test utterance, its weights and its energy in decibels.
 
-    Weights and energy are of frames, [frames]. The hidden states are those
-    that the run was trained on.
+    Weights and energy are of frames, [frames].
+    """
+    for utterance, entry, weights in weights_of(run):
+        power = read_recording(entry).square()[None]
+        energy = F.adaptive_avg_pool1d(power, len(weights))[0]
+        yield utterance, weights, (10 * (energy + 1e-10).log10()).numpy()
+
+
+@torch.inference_mode()
+def weights_of(run: Run) -> Iterator[tuple[str, dict, np.ndarray]]:
+    """Yield each test utterance, its manifest entry and its weights.
+
+    The weights are of frames, [frames], and the hidden states are those that
+    the run was trained on.
+
+    Raises
+    ------
+    BadInput
+        If the head of the run has no attention.
     """
     encoder = run.graph["encoder"]
     cache = open_cache(
@@ -124,10 +140,7 @@ def attention_of(run: Run) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
                 f"{run.folder} has no attention: give a system with "
                 "attentive_corr"
             )
-        power = read_recording(entry).square()[None]
-        energy = F.adaptive_avg_pool1d(power, weights.shape[1])[0]
-        decibels = 10 * (energy + 1e-10).log10()
-        yield utterance, weights[0].double().numpy(), decibels.numpy()
+        yield utterance, entry, weights[0].double().numpy()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from modules.audio import read_waveform
 from modules.errors import BadInput
 from modules.features import extraction, store as feature_store
 from modules.features.cache import FeatureCache
+from modules.features.paired_cache import open_cache
 from modules.features.stored_states import FORMATS, StoredStates
 from modules.models.encoder import FrozenEncoder
+from modules.models.vocal import VocalEncoder
 
 
 def write(path, seconds=0.4, seed=0):
@@ -308,3 +310,24 @@ def test_44_khz_stereo_is_read_as_16_khz_mono(tmp_path):
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert wave.shape == (16000,)
     np.testing.assert_allclose(wave[100:-100], expected[100:-100], atol=2e-3)
+
+
+def test_two_caches_are_filled_by_their_own_upstreams(
+    tmp_path, recordings, encoder_folder
+):
+    """Each at its own frame rate; what one of them has is used."""
+    folder = encoder_folder("whisper")
+    alone = FeatureCache(tmp_path / "cache", folder)
+    alone.fill(recordings, lambda: FrozenEncoder(folder))
+    shards = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    pair = open_cache(tmp_path / "cache", f"{folder},vocal")
+    pair.fill(recordings, progress=False)
+    assert set(shards) < set((tmp_path / "cache").rglob("*.safetensors"))
+    encoder = VocalEncoder()
+    for entry in recordings.values():
+        stored = pair.read(entry["sha256"])
+        assert torch.equal(
+            stored.one(0).values, alone.read(entry["sha256"]).values
+        )
+        features = encoder.transform(read_waveform(entry["wav"]))
+        assert torch.equal(stored.one(1).values[:, 0], features.half())

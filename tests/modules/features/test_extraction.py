@@ -35,6 +35,20 @@ def test_batches_contain_every_recording_once_within_the_limit(
         assert len(batch) == 1 or len(batch) * longest <= seconds
 
 
+@given(durations=durations, seconds=st.floats(0, 300))
+def test_batches_are_bounded_by_what_the_encoder_computes(durations, seconds):
+    entries = [
+        {"duration": d, "sha256": str(i)} for i, d in enumerate(durations)
+    ]
+
+    def windows(duration):
+        return 30.0 * -(-duration // 30)
+
+    for batch in plan_batches(entries, seconds, windows):
+        longest = max(windows(entry["duration"]) for entry in batch)
+        assert len(batch) == 1 or len(batch) * longest <= seconds
+
+
 @given(durations=durations)
 def test_the_plan_does_not_depend_on_the_order_of_the_manifest(durations):
     def sizes(values):

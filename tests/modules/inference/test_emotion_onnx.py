@@ -1,12 +1,14 @@
 """The file beside a graph: resampling, windows, recordings, the command."""
 
 import math
+import types
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from exported_models import spoken
+from hostile_files import flac_of_length
 from hypothesis import given, settings, strategies as st
 
 from modules.audio import LARGEST_KERNEL, resample as torch_resample
@@ -77,6 +79,9 @@ def test_inputs_of_whisper_cover_every_frame_once():
 class Session:
     """In the place of a graph: three classes, the loudness of an utterance."""
 
+    def get_inputs(self):
+        return [types.SimpleNamespace(name="waveform")]
+
     def run(self, names, inputs):
         power = np.square(inputs["waveform"]).mean()
         return np.array([power, 0.5, 0.5]) / (1 + power), inputs["waveform"]
@@ -117,12 +122,15 @@ def test_bad_recordings_are_one_sentence(model, tmp_path):
     broken.write_bytes(b"RIFF....WAVEfmt ")
     nan = spoken(1.0).astype("float32")
     nan[100] = np.nan
+    endless = tmp_path / "endless.flac"
+    endless.write_bytes(flac_of_length(0))
     for path, words in (
         (tmp_path / "none.wav", "cannot be read"),
         (broken, "cannot be read"),
         (write(tmp_path / "short.wav", spoken(0.01)), "lasts 10 ms"),
         (write(tmp_path / "silent.wav", np.zeros(16000)), "is silent"),
         (write(tmp_path / "nan.wav", nan), "no numbers"),
+        (endless, "does not name its length"),
         (write(tmp_path / "slow.wav", spoken(1.0), 1000), "1000 samples per"),
     ):
         with pytest.raises(Problem, match=words) as refused:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from onnx_models import POOLINGS, embedding, joint, random_model
+from onnx_models import (
+    POOLINGS,
+    embedding,
+    joint,
+    joint_with_voice,
+    random_model,
+)
 
 from demo.random_encoder import make_random_encoder
 from modules.audio import read_speech
@@ -65,6 +71,27 @@ def test_every_family(encoder_folder, tmp_path, family, layer_norm):
     model = random_model(encoder_folder(family, layer_norm), joint())
     write_onnx(tmp_path, model, LABELS, 60)
     agree(model, EmotionOnnx(tmp_path), [0.025, 0.03, 1.7, 4.003])
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("{wavlm},vocal", (0, 1)),
+        ("{whisper},vocal", (0, 1)),
+        pytest.param("vocal,{whisper}", (1, 0), marks=pytest.mark.slow),
+    ],
+)
+def test_an_encoder_and_the_voice(encoder_folder, tmp_path, name, order):
+    folders = {key: encoder_folder(key) for key in ("wavlm", "whisper")}
+    model = random_model(name.format(**folders), joint_with_voice(*order))
+    write_onnx(tmp_path, model, LABELS, 60)
+    agree(model, EmotionOnnx(tmp_path), [0.025, 0.0499, 0.05, 0.06, 1.7, 4.003])
+
+
+def test_the_voice_alone(tmp_path):
+    model = random_model("vocal", joint_with_voice(0, 0)["parts"]["voice"])
+    write_onnx(tmp_path, model, LABELS, 60)
+    agree(model, EmotionOnnx(tmp_path), [0.025, 0.3, 2.5])
 
 
 @pytest.mark.slow
@@ -127,7 +154,7 @@ def test_encoder_with_fewer_positions(tmp_path):
 def test_real_speech_and_a_real_encoder(tmp_path):
     """Every ninth file of EmoDB; the head is random."""
     files = sorted(EMODB.glob("*.wav"))[::9]
-    model = random_model(str(TINY_EN), joint())
+    model = random_model(f"{TINY_EN},vocal", joint_with_voice())
     write_onnx(tmp_path, model, LABELS, 60)
     engine = EmotionOnnx(tmp_path)
     assert len(files) == 60
@@ -194,6 +221,11 @@ def test_what_cannot_be_exported_is_named(windows, encoder_folder, tmp_path):
     model.encoder.is_whisper = False
     with pytest.raises(BadInput, match="cannot export Identity"):
         write_onnx(tmp_path, model, LABELS, 60)
+    for beside, name in ("fbank", "Fbank"), (encoder_folder("wavlm"), "Frozen"):
+        pair = f"{encoder_folder('whisper')},{beside}"
+        model = random_model(pair, embedding("mean"))
+        with pytest.raises(BadInput, match=f"cannot export {name}Encoder"):
+            write_onnx(tmp_path, model, LABELS, 60)
 
 
 def test_another_answer_is_refused(windows, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_options_that_exclude_each_other(trained, tmp_path, capsys):
     arguments = [str(trained.folders[1]), str(tmp_path / "x"), "--space"]
     with pytest.raises(SystemExit):
         export.main([*arguments, "--onnx"])
-    assert "--space has no use for --onnx" in capsys.readouterr().err
+    assert "--space does not go with --onnx" in capsys.readouterr().err
 
 
 def test_without_gradio(monkeypatch):

@@ -233,3 +233,14 @@ def test_half_precision_input_is_pooled_in_fp32(name):
     expected = make_pooling(name)(batch.bfloat16().float(), lengths)
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, expected)
+
+
+def test_a_temperature_evens_the_weights_out():
+    features, lengths = torch.randn(2, 9, 6), torch.ones(2)
+    sharp = AttentiveCorrelationPooling(6)
+    even = AttentiveCorrelationPooling(6, temperature=4.0)
+    even.load_state_dict(sharp.state_dict())
+    logs = sharp.attention_weights(features, lengths).log() / 4
+    torch.testing.assert_close(
+        even.attention_weights(features, lengths), logs.softmax(dim=1)
+    )

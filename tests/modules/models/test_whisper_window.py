@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 from modules.errors import BadInput
 from modules.models.encoder import FrozenEncoder
 from modules.models.encoder_files import encoder_digest
+from modules.models.upstream import open_upstream
 from modules.models.whisper_window import (
     FRAME,
     check_window,
@@ -76,6 +77,9 @@ def test_a_short_window_costs_what_it_lasts(folder):
     fit = FrozenEncoder(folder, whisper_window="fit")
     assert fit.computed_seconds(0.7) == 2
     assert fit.computed_seconds(70) == 72
+    # What is known before the weights are loaded.
+    assert open_upstream(folder).computed_seconds(0.7) == 30
+    assert open_upstream(folder, None, "fit").computed_seconds(70) == 72
 
 
 def test_the_window_is_part_of_the_identity(folder):

@@ -224,7 +224,7 @@ def test_an_option_that_is_given_twice_is_one_sentence(capsys):
         ("--pooling=mean", "unknown key --pooling"),
         ("--correlated_layer=-1", "correlated_layer must be a whole number"),
         ("--correlated_layer=1.5", "correlated_layer must be a whole number"),
-        ("--use=best", "use 'best' is unknown: choose one of chosen, all"),
+        ("--use=best", "use 'best' is unknown: choose one of averaged"),
         ("--train_on_dev=perhaps", "--train_on_dev must be true or false"),
         ("--C=0", "C must be a number above 0"),
         ("--C=much", "C must be a number above 0"),
@@ -259,7 +259,10 @@ def test_a_wrong_option_of_fine_tuning(capsys, option, words):
 )
 def test_every_check_refuses_values_of_other_kinds(key, value):
     """In a file, where the command line's reading does not apply."""
-    booleans = ("normalize_layers", "train_on_dev", "gradient_checkpointing")
+    booleans = (
+        *("normalize_layers", "train_on_dev", "gradient_checkpointing"),
+        "speaker_normalization",
+    )
     if value is True and key in booleans:
         return check_settings({key: value})
     with pytest.raises(BadInput, match=f"{key} must be"):

@@ -1,0 +1,308 @@
+"""Adapting a model to recordings without labels.
+
+Mean and deviation of the embeddings are estimated again on these recordings;
+with n of them the estimates have the share n / (n + 5), the training's the
+rest. Class priors: Saerens et al., "Adjusting the Outputs of a Classifier to
+New a Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
+"""
+
+import copy
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from modules.errors import BadInput
+from modules.models.standardization import Standardization
+
+SHRINKAGE = 5.0
+# Of all answers of an adapted model, in the place of the distance's rule.
+TEMPERATURE = 2.0
+
+# Embeddings that are in fp64 at a time.
+_ROWS = 64
+_EM_STEPS = 200
+
+
+def check_adaptable(model) -> None:
+    """Refuse a model that cannot be adapted.
+
+    Raises
+    ------
+    BadInput
+        If it has no standardisation, is a graph in ONNX or was adapted before.
+    """
+    heads = getattr(model, "heads", None)
+    if heads is None:
+        raise BadInput(
+            "a graph in ONNX cannot be adapted: leave out --engine onnx, or "
+            "write an adapted one by export.py --adapt_to FOLDER --onnx"
+        )
+    if not all(isinstance(h.standardization, Standardization) for h in heads):
+        raise BadInput(
+            "the model does not standardise its embeddings, so that it cannot "
+            "be adapted: train one as in hparams/recommended.yaml"
+        )
+    if model.is_adapted:
+        raise BadInput(
+            "the model was adapted to other recordings before: give the model "
+            "that it was made from"
+        )
+
+
+def adapted_graph(head: dict) -> dict:
+    """Return the graph of a head whose weights `Adaptation` has adapted.
+
+    Example
+    -------
+    >>> adapted_graph({"class": "a.Head", "distance": {"class": "a.Distance"}})[
+    ...     "distance"
+    ... ]
+    {'class': 'a.Distance', 'temperature': 1.0}
+    """
+    adapted = head | {"temperature": TEMPERATURE}
+    if head.get("distance") is not None:
+        adapted["distance"] = head["distance"] | {"temperature": 1.0}
+    return adapted
+
+
+class Adaptation:
+    """Embeddings of recordings on disk, and the model adapted to them.
+
+    `modules.inference.predictor.predict` keeps the embedding of every piece
+    and answers afterwards, so that each is encoded once. The file lies where
+    Python's `tempfile` puts it (``TMPDIR``) and vanishes with this object.
+
+    Arguments
+    ---------
+    model : modules.inference.emotion_model.EmotionModel
+        Is not changed.
+    speakers : dict
+        File -> speaker, "" where unknown: each speaker has a standardisation
+        of its own, shrunk towards that of all recordings. A piece that has a
+        speaker itself, the turn of a diarisation, needs no entry. None: one
+        standardisation for all.
+    class_shares : list of float
+        Of the training utterances: class priors are estimated too. None: they
+        stay.
+
+    Raises
+    ------
+    BadInput
+        If the model cannot be adapted.
+
+    Attributes
+    ----------
+    model : modules.inference.emotion_model.EmotionModel
+        The adapted one, with the encoder of the other; None before `finish`.
+    recordings : int
+        Number of recordings that it is adapted to.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        speakers: dict[str, str] | None = None,
+        class_shares: list[float] | None = None,
+    ):
+        check_adaptable(model)
+        if class_shares is not None:
+            _check_classifiers(model)
+        self.source, self.model = model, None
+        self.speakers, self.class_shares = speakers, class_shares
+        # Heads without trained weights in their embedding share one.
+        self._stored_as = _equal_embeddings(model.heads)
+        self._sizes = [_width(head) for head in model.heads]
+        self._rows, self._file = {}, None
+        self.recordings = 0
+
+    def open(self, pieces) -> Callable:
+        """Make room for the embeddings of pieces; return `keep`."""
+        self._rows = {id(piece): row for row, piece in enumerate(pieces)}
+        stored = sorted(set(self._stored_as))
+        width = sum(self._sizes[i] for i in stored)
+        self._is_there = np.zeros(len(pieces), bool)
+        starts = np.cumsum([0, *(self._sizes[i] for i in stored)]).tolist()
+        self._places = {
+            i: slice(start, start + self._sizes[i])
+            for i, start in zip(stored, starts)
+        }
+        if pieces:
+            self._file = tempfile.TemporaryFile(prefix="embeddings")
+            self._embeddings = np.memmap(
+                self._file, "float32", "w+", shape=(len(pieces), width)
+            )
+        return self.keep
+
+    def keep(self, piece, embedding: torch.Tensor) -> None:
+        """Store the embedding of a piece, [members * values]."""
+        parts = embedding.float().split(self._sizes)
+        row = self._rows[id(piece)]
+        for i, columns in self._places.items():
+            self._embeddings[row, columns] = parts[i].numpy()
+        self._is_there[row] = not piece.is_silent and bool(
+            embedding.isfinite().all()
+        )
+
+    def finish(self, pieces) -> None:
+        """Adapt the model to the pieces that are there."""
+        rows = np.flatnonzero(self._is_there)
+        self.recordings = len({pieces[row].file for row in rows})
+        self.model = _copy(self.source)
+        if len(rows) == 0:
+            return
+        self._standardise(self.model, rows)
+        for head in self.model.heads:
+            head.temperature = TEMPERATURE
+            if head.distance is not None:
+                head.distance.temperature = 1.0
+        if self.class_shares is not None:
+            self._estimate_priors(rows)
+
+    def answer(self, batches: list[list]) -> None:
+        """Give pieces that are there the answers of the adapted model.
+
+        Arguments
+        ---------
+        batches : list of list of modules.inference.recordings.Piece
+            Answers are computed in the batches of the encoder.
+        """
+        groups = {}
+        for batch in batches:
+            for piece in batch:
+                if self._is_there[self._rows[id(piece)]]:
+                    group = groups.setdefault(self._speaker(piece), [])
+                    group.append((piece, id(batch)))
+        for speaker, members in groups.items():
+            model = self.model
+            if speaker:
+                model = _copy(self.model)
+                rows = [self._rows[id(piece)] for piece, _ in members]
+                self._standardise(model, np.sort(rows))
+            own = {}
+            for piece, batch in members:
+                own.setdefault(batch, []).append(piece)
+            for batch in own.values():
+                self._answer(model, batch)
+
+    @torch.inference_mode()
+    def _answer(self, model, batch):
+        """Give pieces of one batch the answers of a model."""
+        rows = [self._rows[id(piece)] for piece in batch]
+        parts = [self._load(i, rows) for i in range(len(model.heads))]
+        device = next(model.heads.parameters()).device
+        scores = model.classify(torch.cat(parts, dim=1).to(device)).cpu()
+        for piece, own in zip(batch, scores):
+            piece.log_probabilities = own
+
+    def _speaker(self, piece):
+        """Return the speaker of a piece; "" if unknown or of no matter."""
+        if self.speakers is None:
+            return ""
+        return piece.speaker or self.speakers.get(piece.file, "")
+
+    def _load(self, member, rows):
+        """Return embeddings of a head, fp32 [rows, values]."""
+        columns = self._places[self._stored_as[member]]
+        return torch.from_numpy(np.array(self._embeddings[rows, columns]))
+
+    def _standardise(self, model, rows):
+        """Adapt the standardisation of every head to rows."""
+        found = {}
+        for i, head in enumerate(model.heads):
+            stored = self._stored_as[i]
+            if stored not in found:
+                found[stored] = self._moments(stored, rows)
+            mean, variance = found[stored]
+            head.standardization.adapt(mean, variance, len(rows), SHRINKAGE)
+
+    def _moments(self, member, rows):
+        """Return mean and variance of rows, fp64 [values]."""
+        blocks = [rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)]
+        mean = sum(self._load(member, b).double().sum(0) for b in blocks)
+        mean = mean / len(rows)
+        squares = sum(
+            (self._load(member, b).double() - mean).square().sum(0)
+            for b in blocks
+        )
+        return mean, squares / len(rows)
+
+    @torch.no_grad()
+    def _estimate_priors(self, rows):
+        """Move each head's bias to the class priors of rows."""
+        for i, head in enumerate(self.model.heads):
+            device = head.classifier.weight.device
+            scores = [
+                head.classify(self._load(i, rows[j : j + _ROWS]).to(device))
+                for j in range(0, len(rows), _ROWS)
+            ]
+            shares = estimate_priors(
+                torch.cat(scores).exp().double().cpu(), self.class_shares
+            )
+            head.classifier.bias += TEMPERATURE * shares.to(
+                head.classifier.bias
+            )
+
+
+def estimate_priors(
+    probabilities: torch.Tensor, class_shares: list[float]
+) -> torch.Tensor:
+    """Return the logarithm of new class priors divided by the old ones.
+
+    Expectation maximisation; the old priors count as `SHRINKAGE` recordings.
+
+    Arguments
+    ---------
+    probabilities : torch.Tensor
+        Of new recordings by a model with the old priors, [recordings, classes].
+    class_shares : list of float
+        The old priors.
+
+    Example
+    -------
+    >>> surely = torch.eye(2)[[0, 0, 0, 0, 1]].double()
+    >>> estimate_priors(surely, [0.5, 0.5]).exp()
+    tensor([1.3000, 0.7000], dtype=torch.float64)
+    """
+    old = torch.tensor(class_shares, dtype=torch.float64).clamp(min=1e-6)
+    old = old / old.sum()
+    new, count = old, len(probabilities)
+    for _ in range(_EM_STEPS):
+        found = probabilities * (new / old)
+        found = found / found.sum(dim=1, keepdim=True)
+        new = (found.sum(dim=0) + SHRINKAGE * old) / (count + SHRINKAGE)
+    return (new / old).log()
+
+
+def _copy(model):
+    """Return a copy of a model that shares its encoder."""
+    return copy.deepcopy(model, {id(model.encoder): model.encoder})
+
+
+def _width(head):
+    """Return the number of values of a head's embedding."""
+    return sum(head.embedding.sizes.values())
+
+
+def _equal_embeddings(heads):
+    """Return, for each head, the first one with an equal embedding."""
+    states = [head.embedding.state_dict() for head in heads]
+
+    def are_equal(a, b):
+        return all(torch.equal(value, b[name]) for name, value in a.items())
+
+    return [
+        next(j for j in range(i + 1) if are_equal(states[i], states[j]))
+        for i in range(len(states))
+    ]
+
+
+def _check_classifiers(model):
+    """Refuse classifiers that have no bias to move."""
+    for head in model.heads:
+        if getattr(head.classifier, "bias", None) is None:
+            raise BadInput(
+                "--adapt_priors needs a linear classifier with a bias, and "
+                "the model has another: leave it out"
+            )

@@ -1,0 +1,105 @@
+"""One answer as plain values: the only place where a row of output is built."""
+
+from modules.inference.predictor import Row, average
+
+# A list's own column gets this in front where an answer has such a column.
+_OF_LIST = "list_"
+_START = ("file", "channel", "speaker", "start", "end", "emotion")
+PROBLEM = "problem"
+DISTANCE = "distance"
+
+
+class Columns:
+    """The columns of a table of answers, known before there is an answer.
+
+    Arguments
+    ---------
+    labels : list of str
+        Names of the classes.
+    has_channels, has_speakers : bool
+        Whether rows have a channel or a speaker.
+    listed : dict
+        File -> (column -> value) of a list, whose columns are kept.
+    """
+
+    def __init__(
+        self,
+        labels: list[str],
+        has_channels: bool = False,
+        has_speakers: bool = False,
+        listed: dict[str, dict] | None = None,
+    ):
+        self.labels, self.listed = labels, listed or {}
+        left_out = {"channel"} if not has_channels else set()
+        left_out |= {"speaker"} if not has_speakers else set()
+        self.names = [name for name in _START if name not in left_out]
+        self.names += [f"p_{label}" for label in labels]
+        self.names += [DISTANCE, PROBLEM]
+        kept = dict.fromkeys(n for v in self.listed.values() for n in v)
+        self._renamed = {}
+        for name in kept:
+            new = name
+            while new in self.names:
+                new = _OF_LIST + new
+            self._renamed[name] = new
+            self.names.append(new)
+
+    @property
+    def of_list(self) -> list[str]:
+        """The columns of the list, as they are named in the output."""
+        return list(self._renamed.values())
+
+    def record(self, row: Row) -> dict:
+        """Return an answer as column -> value."""
+        scores = row.log_probabilities
+        values = {
+            "file": row.file,
+            "channel": row.channel,
+            "speaker": row.speaker,
+            "start": round(row.start, 3),
+            "end": round(row.end, 3),
+            "emotion": self.labels[int(scores.argmax())],
+        }
+        for label, p in zip(self.labels, scores.exp().tolist()):
+            values[f"p_{label}"] = round(p, 6)
+        if row.distance is not None:
+            values[DISTANCE] = round(row.distance, 4)
+        return self._finish(values)
+
+    def failure(self, problem) -> dict:
+        """Return a `modules.inference.recordings.Problem` as a record."""
+        file, channel, sentence = problem
+        values = {"file": file, "channel": channel, PROBLEM: sentence}
+        return self._finish(values)
+
+    def _finish(self, values):
+        """Return the values that have a column, and those of the list."""
+        found = {k: v for k, v in values.items() if k in self.names}
+        for name, value in self.listed.get(values["file"], {}).items():
+            found[self._renamed[name]] = value
+        return found
+
+
+def summarise(rows: list[Row]) -> list[Row]:
+    """Return one row for each speaker, or else channel, of each recording.
+
+    Arguments
+    ---------
+    rows : list of Row
+        Segments, in the order of time.
+
+    Returns
+    -------
+    rows : list of Row
+        The mean of the probabilities of the segments, weighted by their
+        durations, from the first start to the last end.
+    """
+    groups = {}
+    for row in rows:
+        groups.setdefault((row.file, row.channel, row.speaker), []).append(row)
+    found = []
+    for own in groups.values():
+        seconds = [row.end - row.start for row in own]
+        end = max(row.end for row in own)
+        found.append(average(own, seconds)._replace(end=end))
+    return found

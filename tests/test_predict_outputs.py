@@ -1,0 +1,170 @@
+"""predict.py: lists, resumed jobs, speakers, embeddings, formats."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from exported_models import spoken
+
+import predict
+from modules.inference import bulk, job
+
+LABELS = ["calm", "glad", "mad"]
+
+
+def run(*arguments):
+    return predict.main([*map(str, arguments), "--device=cpu"])
+
+
+def read_jsonl(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of six recordings, one of them silent."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        wave = spoken(0.3, seed=number) * (number != 4)
+        soundfile.write(folder / f"{number}.wav", wave, 16000)
+    return folder
+
+
+class Killed(BaseException):
+    """In the place of a signal."""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_killed_job_goes_on(exported, folder, monkeypatch, suffix, capsys):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    whole, output = [folder.parent / f"{n}{suffix}" for n in ("whole", "x")]
+    assert run(exported, folder, f"--output={whole}") == 1
+    monkeypatch.setattr(bulk, "MOST_FILES", 2)
+    classify, calls = job.predict, []
+
+    def count(model, files, *more):
+        calls.append(files)
+        if len(calls) == 2:
+            raise Killed
+        return classify(model, files, *more)
+
+    monkeypatch.setattr(job, "predict", count)
+    with pytest.raises(Killed):
+        run(exported, folder, f"--output={output}")
+    assert not output.exists()
+    with pytest.raises(SystemExit):  # other settings
+        run(exported, folder, f"--output={output}", "--segments=0.2")
+    assert "is half written" in capsys.readouterr().err
+    assert run(exported, folder, f"--output={output}") == 1
+    assert "4.wav is silent" in capsys.readouterr().err
+    assert [len(files) for files in calls] == [2, 2, 2, 2]
+    assert calls[2] == calls[1] != calls[0]  # the first two are not repeated
+    assert output.read_bytes() == whole.read_bytes()
+    names = {path.name for path in folder.parent.iterdir()}
+    assert names == {"in", whole.name, output.name}
+
+
+def test_the_columns_of_a_list_are_kept(exported, folder, capsys):
+    path, output = folder / "list.csv", folder / "x.csv"
+    rows = ["path,id,start", "1.wav,007,=a", "0.wav,8,b", "4.wav,9,c"]
+    path.write_text("\n".join(rows) + "\n")
+    options = [f"--csv_file={path}", f"--output={output}"]
+    assert run(exported, *options) == 1
+    assert "WA" not in capsys.readouterr().out  # there is nothing to score
+    with open(output, newline="") as lines:
+        found = list(csv.DictReader(lines))
+    assert [(r["path"], r["id"], r["list_start"]) for r in found] == [
+        ("1.wav", "007", "'=a"),
+        ("0.wav", "8", "b"),
+        ("4.wav", "9", "c"),
+    ]
+    assert found[0]["file"] == str(folder / "1.wav")
+    assert found[2]["problem"].endswith("is silent: give a recording of speech")
+    with pytest.raises(SystemExit):
+        run(exported, *options, "--labels_map=a=b")
+    assert "--labels_map is for scores" in capsys.readouterr().err
+
+
+def test_who_felt_what(exported, folder, capsys):
+    rttm, output = folder / "x.rttm", folder / "x.jsonl"
+    wave = np.concatenate([spoken(1.0), spoken(1.0, seed=3)])
+    soundfile.write(folder / "talk.wav", wave, 16000, subtype="FLOAT")
+    rttm.write_text(
+        "SPEAKER talk 1 0.0 0.5 <NA> <NA> Ann <NA> <NA>\n"
+        "SPEAKER talk 1 1.0 1.0 <NA> <NA> Bob <NA> <NA>\n"
+        "SPEAKER talk 1 0.5 0.5 <NA> <NA> Ann <NA> <NA>\n"
+    )
+    options = [folder / "talk.wav", f"--speakers={rttm}", f"--output={output}"]
+    assert run(exported, *options) == 0
+    rows = read_jsonl(output)
+    assert [(r["speaker"], r["start"], r["end"]) for r in rows] == [
+        ("Ann", 0.0, 0.5),
+        ("Ann", 0.5, 1.0),
+        ("Bob", 1.0, 2.0),
+    ]
+    assert capsys.readouterr().out.splitlines()[0].split()[1] == "speaker"
+    assert run(exported, *options, "--summary") == 0
+    ann, bob = read_jsonl(output)
+    assert (ann["speaker"], ann["start"], ann["end"]) == ("Ann", 0.0, 1.0)
+    mean = (rows[0]["p_calm"] + rows[1]["p_calm"]) / 2
+    assert ann["p_calm"] == pytest.approx(mean, abs=2e-6)
+    assert bob == rows[2]
+    # A turn is answered as the same seconds in a file of their own.
+    soundfile.write(folder / "bob.wav", wave[16000:], 16000, subtype="FLOAT")
+    alone = folder / "bob.jsonl"
+    assert run(exported, folder / "bob.wav", f"--output={alone}") == 0
+    (bob_alone,) = read_jsonl(alone)
+    assert bob["p_mad"] == pytest.approx(bob_alone["p_mad"], abs=2e-6)
+
+
+def test_embeddings_give_the_probabilities(exported, folder):
+    """The classifier on the written embeddings: the written probabilities."""
+    import torch
+
+    from modules.inference.loading import load_model
+
+    output, embeddings = folder / "x.jsonl", folder / "e.npz"
+    options = [f"--output={output}", f"--embeddings={embeddings}"]
+    assert run(exported, folder / "0.wav", folder / "1.wav", *options) == 0
+    found = dict(np.load(embeddings))
+    rows = read_jsonl(output)
+    assert list(found["file"]) == [row["file"] for row in rows]
+    model, _ = load_model(exported)
+    scores = model.classify(torch.from_numpy(found["embedding"])).exp()
+    wanted = [[row[f"p_{label}"] for label in LABELS] for row in rows]
+    np.testing.assert_allclose(scores.numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".TextGrid", ".eaf", ".rttm", ".srt", ".audformat"]
+)
+def test_emotion_over_time_is_written(exported, folder, suffix):
+    if suffix == ".audformat":
+        pytest.importorskip("audformat")
+    output = folder / f"x{suffix.lower()}"
+    wave = spoken(1.0)
+    soundfile.write(folder / "talk.wav", wave, 16000)
+    options = ["--segments=0.4", f"--output={output}", "--labels=glad,mad"]
+    assert run(exported, folder / "talk.wav", *options) == 0
+    if suffix == ".audformat":
+        output = output / "db.emotion.csv"
+    text = output.read_text()
+    if suffix == ".audformat":
+        text = text.partition("\n")[2]  # without the heading
+    assert "calm" not in text
+    assert text.count("glad") + text.count("mad") == 3
+
+
+def test_labels_restrict_and_renormalise(exported, folder):
+    every, some = folder / "every.jsonl", folder / "some.jsonl"
+    assert run(exported, folder / "0.wav", f"--output={every}") == 0
+    options = ["--labels=mad,calm", f"--output={some}"]
+    assert run(exported, folder / "0.wav", *options) == 0
+    (own,), (whole,) = read_jsonl(some), read_jsonl(every)
+    assert [k for k in own if k.startswith("p_")] == ["p_calm", "p_mad"]
+    total = whole["p_calm"] + whole["p_mad"]
+    assert own["p_mad"] == pytest.approx(whole["p_mad"] / total, abs=2e-6)
