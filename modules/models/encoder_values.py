@@ -4,8 +4,6 @@
 float32 and its copy in float16 are one encoder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pathlib

@@ -55,14 +55,13 @@ def test_the_folder_names_the_encoder_and_does_not_contain_it(named):
 def test_a_copy_in_half_precision_gives_nearly_the_same(
     named, exported, half, encoder_folder, recordings
 ):
-    """Measured with random weights: 2e-4 at most; no answer changes."""
+    """Measured with random weights: 2.7e-4 at most; no answer changes."""
     files = list(recordings.values())
     expected = probabilities(exported, files)
     same = probabilities(named, files, encoder_folder())
     rounded = probabilities(named, files, half)
     assert (same - expected).abs().max() < 1e-3  # heads in float16
     difference = (rounded - same).abs().max()
-    print(f"largest difference {difference:.1e}")
     assert 0 < difference < 1e-2
     assert torch.equal(rounded.argmax(dim=1), same.argmax(dim=1))
 
