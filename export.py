@@ -118,8 +118,16 @@ def _read_runs(options):
     source = find_folder(options.run)
     if not options.adapt_to or (source and not (source / LABELS).is_file()):
         return find_runs(options.run, options.folds)
-    of_runs = ("folds", "include_encoder", "encoder_name", "half_precision")
-    of_runs += ("license", "language", *_OF_CARD)
+    of_runs = (
+        "folds",
+        "corpus",
+        "include_encoder",
+        "encoder_name",
+        "half_precision",
+        "license",
+        "language",
+        *_OF_CARD,
+    )
     for name in of_runs:
         if getattr(options, name):
             raise BadInput(
@@ -169,6 +177,12 @@ def main(arguments=None):
         nargs="+",
         metavar="N",
         help="export these folds as one ensemble (mean of probabilities)",
+    )
+    parser.add_argument(
+        "--corpus",
+        metavar="NAME",
+        help="of a run on several corpora: a model for further recordings of "
+        "this one",
     )
     parser.add_argument(
         "--onnx",
@@ -253,6 +267,8 @@ def main(arguments=None):
         check_vacant(options.folder)
         _check_options(options)
         runs = _read_runs(options)
+        for run in runs if options.corpus else []:
+            run.choose_corpus(options.corpus)
         files = _collect(runs, options)
         if options.space:
             files = _as_space(files, runs, options)

@@ -31,7 +31,15 @@ def read(data_folder, csv_file, number_of_folds):
 
 
 def test_names():
-    assert corpora.names() == ["cremad", "csv", "emodb", "iemocap", "ravdess"]
+    assert corpora.names() == [
+        "ased",
+        "cremad",
+        "csv",
+        "emodb",
+        "iemocap",
+        "ravdess",
+        "turev",
+    ]
 
 
 @pytest.mark.parametrize("name", corpora.names())
@@ -52,19 +60,19 @@ def test_the_card_of_the_demo(tmp_path):
         ("emo_db", "'emo_db' is unknown: did you mean emodb. choose one of "),
         (
             "IEMOCAP",
-            "did you mean iemocap. choose one of cremad, csv, emodb, iemocap, ravdess",
+            "did you mean iemocap. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
         (
             "../x",
-            "'../x' is unknown: choose one of cremad, csv, emodb, iemocap, ravdess",
+            "'../x' is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
         (
             None,
-            "None is unknown: choose one of cremad, csv, emodb, iemocap, ravdess",
+            "None is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
         (
             ["csv"],
-            "is unknown: did you mean csv. choose one of cremad, csv, emodb, iemocap, ravdess",
+            "is unknown: did you mean csv. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
     ],
 )
