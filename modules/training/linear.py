@@ -17,7 +17,6 @@ from tqdm import tqdm
 from modules.errors import BadInput
 from modules.training import logistic_regression
 from modules.training.candidate import Candidate, first_inputs, mean_classifier
-from modules.training.corpora import CorpusStandardizations, corpora_of
 from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
 from modules.training.logistic_regression import CANDIDATES
@@ -29,6 +28,7 @@ from modules.training.speaker_normalization import (
     left_out,
     subtract_means,
 )
+from modules.training.standardizations import CorpusStandardizations, corpora_of
 
 logger = get_logger(__name__)
 
@@ -172,7 +172,7 @@ class LinearTrainer:
             Log-probabilities of dev, by the training without dev.
         chosen : dict
             As `fit` returns it, without ``dev_WA``.
-        corpora : modules.training.corpora.CorpusStandardizations
+        corpora : modules.training.standardizations.CorpusStandardizations
         """
         if len(labels[:count].unique()) < 2:
             raise BadInput(

@@ -28,8 +28,8 @@ from modules.labels import read_labels
 from modules.manifest import read_manifest
 from modules.models.graph import build
 from modules.models.head_check import check_shapes, check_values
-from modules.training.corpora import read_standardization
 from modules.training.run_checks import wrong_results, wrong_rows
+from modules.training.standardizations import read_standardization
 
 LABELS = "label_encoder.txt"
 STANDARDIZATIONS = "standardizations.safetensors"

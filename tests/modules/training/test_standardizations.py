@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from modules.errors import BadInput
 from modules.models.standardization import Standardization
-from modules.training.corpora import (
+from modules.training.standardizations import (
     CorpusStandardizations,
     read_standardization,
 )
