@@ -33,7 +33,7 @@ def names() -> list[str]:
     Example
     -------
     >>> names()
-    ['ased', 'csv', 'emodb', 'iemocap', 'turev']
+    ['ased', 'cremad', 'csv', 'emodb', 'iemocap', 'ravdess', 'turev']
     """
     folder = pathlib.Path(__file__).parent
     return sorted(

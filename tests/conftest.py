@@ -21,8 +21,12 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
 
-# Fixtures of tests/attacks, and of models of the recommended system.
-pytest_plugins = ["tests.attacks.model_and_run_folders", "tests.linear_models"]
+# Fixtures of tests/attacks, of models of the recommended system, of pages.
+pytest_plugins = [
+    "tests.attacks.model_and_run_folders",
+    "tests.linear_models",
+    "browser",
+]
 
 # `make test` draws the same examples every time; `make explore` draws others.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -44,8 +48,6 @@ TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference
 hypothesis.register_random(TORCH_RANDOM)
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Files of recipes/ that are no experiments: of labels, of names of files.
-MAPS = ("labels.yaml", "speakers.yaml")
 
 # Family and whether its convolutions have layer (or else group) norm.
 ENCODERS = [

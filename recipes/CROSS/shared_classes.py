@@ -15,7 +15,7 @@ from modules.errors import BadInput
 
 logger = get_logger(__name__)
 
-LABELS = pathlib.Path(__file__).with_name("labels.yaml")
+LABELS = pathlib.Path(__file__).with_name("data") / "labels.yaml"
 
 
 @dataclasses.dataclass
@@ -78,7 +78,7 @@ def read_label_map(
         reason = " ".join(str(problem).split())
         raise BadInput(
             f"{path} is no map of labels ({reason:.80}): write it as "
-            "recipes/CROSS/labels.yaml"
+            "recipes/CROSS/data/labels.yaml"
         ) from problem
     return found
 

@@ -20,7 +20,7 @@ from data_prep.audit import audit
 from modules.errors import BadInput, one_sentence, using
 from modules.files import write_json, write_rows
 
-SPEAKERS = pathlib.Path(__file__).with_name("speakers.yaml")
+SPEAKERS = pathlib.Path(__file__).with_name("data") / "speakers.yaml"
 
 
 def add_speakers(path: pathlib.Path, pattern: str | None) -> list[dict]:
@@ -52,7 +52,7 @@ def add_speakers(path: pathlib.Path, pattern: str | None) -> list[dict]:
         if match is None:
             raise BadInput(
                 f"{path}: {row['path']} has no speaker in its name: correct "
-                "recipes/EMOBOX/speakers.yaml"
+                "recipes/EMOBOX/data/speakers.yaml"
             )
         row["speaker"] = "".join(match.groups())
     return rows

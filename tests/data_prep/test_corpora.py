@@ -31,7 +31,15 @@ def read(data_folder, csv_file, number_of_folds):
 
 
 def test_names():
-    assert corpora.names() == ["ased", "csv", "emodb", "iemocap", "turev"]
+    assert corpora.names() == [
+        "ased",
+        "cremad",
+        "csv",
+        "emodb",
+        "iemocap",
+        "ravdess",
+        "turev",
+    ]
 
 
 @pytest.mark.parametrize("name", corpora.names())
@@ -52,13 +60,19 @@ def test_the_card_of_the_demo(tmp_path):
         ("emo_db", "'emo_db' is unknown: did you mean emodb. choose one of "),
         (
             "IEMOCAP",
-            "did you mean iemocap. choose one of ased, csv, emodb, iemocap",
+            "did you mean iemocap. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
-        ("../x", "'../x' is unknown: choose one of ased, csv, emodb, iemocap"),
-        (None, "None is unknown: choose one of ased, csv, emodb, iemocap"),
+        (
+            "../x",
+            "'../x' is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+        ),
+        (
+            None,
+            "None is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+        ),
         (
             ["csv"],
-            "is unknown: did you mean csv. choose one of ased, csv, emodb, iemocap",
+            "is unknown: did you mean csv. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from recipes.EMOBOX import leaks, study
 
 
 def test_the_list_has_the_folds_and_no_speaker():
-    with open(ROOT / "recipes/EMOBOX/emodb_folds.csv") as lines:
+    with open(ROOT / "recipes/EMOBOX/data/emodb_folds.csv") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 535
     assert {row["speaker"] + ".wav" for row in rows} == {
