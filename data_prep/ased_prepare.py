@@ -63,10 +63,11 @@ def read(
             f"{wrong[0] if wrong else folder} is not named as ASED is, such "
             "as 05Angry/a5-03-01-02-50.wav: set data_folder to ASED alone."
         )
-    labels = [EMOTIONS[match[1].lower()] for match in matches.values()]
-    speakers = [match[5] for match in matches.values()]
+    named = {path: match for path, match in matches.items() if match}
+    labels = [EMOTIONS[match[1].lower()] for match in named.values()]
+    speakers = [match[5] for match in named.values()]
     folds = deal_speakers(speakers, labels, number_of_folds)
-    found = zip(matches.items(), labels, speakers)
+    found = zip(named.items(), labels, speakers)
     return [
         Utterance(
             id=path.stem.lower(),

@@ -78,7 +78,7 @@ def read_facts(folder: str | os.PathLike) -> Facts:
 
     try:
         text = read_text(pathlib.Path(folder) / "README.md", _MOST_CARD)
-        data = ModelCard(text, ignore_metadata_errors=True).data
+        data: Any = ModelCard(text, ignore_metadata_errors=True).data
     except Exception:  # of any class, for a text of any content
         return Facts()
     results = [r for r in data.eval_results or [] if _is_share(r.metric_value)]

@@ -1,7 +1,6 @@
 """One of several linear classifiers, and the mean of all."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ class Candidate:
     left_out_log_probability: float | None
     share: float = 1.0
     inputs: Any = dataclasses.field(default=None, repr=False)
-    back: Callable = dataclasses.field(default=None, repr=False)
+    back: Any = dataclasses.field(default=None, repr=False)
 
     def summary(self) -> dict[str, Any]:
         """Return the plain values, for results.json."""
@@ -79,7 +78,7 @@ def mean_classifier(
     weights, bias : torch.Tensor
         Of all standardised values, fp64 [classes, values] and [classes].
     """
-    weights, bias = 0, 0
+    weights, bias = torch.zeros(()), torch.zeros(())
     for candidate in [c for c in candidates if c.share]:
         inputs = first_inputs(candidate.inputs, len(targets))
         own, own_bias = logistic_regression.fit(inputs, targets, candidate.C)

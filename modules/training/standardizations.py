@@ -8,6 +8,7 @@ learn from mean and deviation which corpus an utterance is of.
 import copy
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -58,7 +59,7 @@ class CorpusStandardizations:
         corpora: Sequence[str],
     ):
         standardization.fit(embeddings)
-        self.pooled = standardization
+        self.pooled: Any = standardization
         self.own = {}
         names = sorted(set(corpora))
         for name in names if len(names) > 1 else []:
