@@ -109,7 +109,7 @@ class ClusterLauncher:
             ) from problem
         check_jobs(folder, engine.name)
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
-        self._prefix = f"ser-{digest[:8]}"
+        self._prefix = f"emotion-{digest[:8]}"
         self._tries = collections.Counter()
         self._unstarted = 0
         self._any_started = False
@@ -297,7 +297,7 @@ def check_jobs(folder: str | pathlib.Path, launcher: str) -> None:
     BadInput
         If a driver of another engine was killed.
     """
-    for path in pathlib.Path(folder, JOBS).glob("ser-*.json"):
+    for path in pathlib.Path(folder, JOBS).glob("emotion-*.json"):
         engine = read_json(path)["engine"]
         if engine != launcher and not path.with_suffix(".ended").exists():
             raise BadInput(

@@ -75,7 +75,7 @@ def disturb(folder, engine, kills, seed):
             assert time.monotonic() < patience, "it took too long"
             time.sleep(chosen.uniform(0.5, 1.5))
             ready = len(stub.digests(folder)) >= len(done)
-            if not (order and ready and processes_of(f"{folder}/jobs ser")):
+            if not (order and ready and processes_of(f"{folder}/jobs emotion-")):
                 continue
             if kills[order[0]] is not None:
                 if not kills[order[0]]():
@@ -94,4 +94,4 @@ def disturb(folder, engine, kills, seed):
 
 def job_killer(folder, chosen):
     """Return a function that kills a job's own process on its node."""
-    return lambda: kill_one_of(processes_of(f"{folder}/jobs ser"), chosen)
+    return lambda: kill_one_of(processes_of(f"{folder}/jobs emotion-"), chosen)

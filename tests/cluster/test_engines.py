@@ -99,7 +99,7 @@ def test_slurm_keeps_the_jobs_of_a_killed_driver(node, local, tmp_path):
     wait_for(lambda: len(stub.digests(folder)) and list(jobs.glob("*.started")))
     driver.kill()
     driver.wait()
-    before = {path.stem for path in jobs.glob("ser-*.json")}
+    before = {path.stem for path in jobs.glob("emotion-*.json")}
     assert before
     assert chaos.start_driver(folder, "slurm").wait() == 0
     assert stub.digests(folder) == local

@@ -140,7 +140,7 @@ def test_two_drivers_and_two_engines_are_refused(tmp_path):
     with pytest.raises(BadInput, match="another command is at work"):
         cluster.ClusterLauncher(Processes(), tmp_path)
     made.close()
-    path = tmp_path / "jobs/ser-1.json"
+    path = tmp_path / "jobs/emotion-1.json"
     path.write_text(json.dumps({"engine": "slurm"}))
     with pytest.raises(BadInput, match="start with --launcher slurm"):
         cluster.check_jobs(tmp_path, "local")
