@@ -75,7 +75,9 @@ def disturb(folder, engine, kills, seed):
             assert time.monotonic() < patience, "it took too long"
             time.sleep(chosen.uniform(0.5, 1.5))
             ready = len(stub.digests(folder)) >= len(done)
-            if not (order and ready and processes_of(f"{folder}/jobs emotion-")):
+            if not (
+                order and ready and processes_of(f"{folder}/jobs emotion-")
+            ):
                 continue
             if kills[order[0]] is not None:
                 if not kills[order[0]]():

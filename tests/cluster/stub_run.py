@@ -14,7 +14,7 @@ import sys
 import time
 
 from modules.experiments import child
-from modules.files import write_json
+from modules.files import write_json, write_text
 
 SECONDS = float(os.environ.get("STUB_SECONDS", "0.05"))
 STEPS = 4
@@ -28,6 +28,7 @@ def _values(arguments):
 
 def run_one(arguments, log):
     """Stand for `modules.experiments.child.run_one`."""
+    begun = time.monotonic()
     child._end_with_parent()
     values = _values(arguments)
     folder = pathlib.Path(values["output_folder"])
@@ -54,6 +55,7 @@ def run_one(arguments, log):
             write_json(checkpoint, state)
         figure = int(state["digest"][:6], 16) / 16**6
         results = {"WA": figure, "UA": figure, "macro_f1": figure}
+        write_text(folder / "seconds.txt", str(time.monotonic() - begun))
         write_json(folder / "results.json", results | state)
 
 
