@@ -1,15 +1,22 @@
-# make demo | test | cluster | explore | coverage | lint | bench | lock | audit : each builds
-# .venv first when it is missing.
+# make demo | emodb | test | cluster | explore | coverage | lint | bench | lock |
+# audit : each builds .venv first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo test cluster explore coverage lint bench lock audit format clean
+.PHONY: demo emodb test cluster explore coverage lint bench lock audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
+
+# Real speech: downloads EmoDB and Whisper tiny.en, or takes
+# EMODB=folder ENCODER=folder.
+emodb: $(READY)
+	$(BIN)/python -m recipes.EMODB.real \
+		$(if $(EMODB),--data_folder "$(EMODB)") \
+		$(if $(ENCODER),--encoder_hub "$(ENCODER)")
 
 # One thread a worker: threads that wait for each other cost more than they save.
 # A file's tests share what they train: one worker runs all of them.
@@ -64,7 +71,8 @@ clean:
 	rm -rf $(VENV) results cache
 
 $(READY): requirements.txt requirements-onnx.txt requirements-formats.txt \
-    requirements-vad.txt requirements-live.txt requirements-dev.txt constraints.txt tools/fix_torchaudio.py
+    requirements-vad.txt requirements-live.txt requirements-page.txt requirements-dev.txt \
+    constraints.txt tools/fix_torchaudio.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python tools/fix_torchaudio.py

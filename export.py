@@ -3,7 +3,7 @@
 
     python export.py results/.../fold_1 exported/NAME [--include_encoder]
                      [--folds 1 2 3 4 5] [--onnx [--int8]] [--transformers]
-                     [--push USER/NAME] [--dry_run]
+                     [--space] [--push USER/NAME] [--dry_run]
     python export.py MODEL exported/NAME --adapt_to FOLDER
 
 The folder works with `EncoderClassifier.from_hparams` where this repository
@@ -25,8 +25,8 @@ from modules.training.run import find_runs
 _OF_CARD = ("corpus_name", "corpus_licence", "cross_corpus")
 
 
-def push(folder, repository):
-    """Upload a model's folder; a new repository is private.
+def push(folder, repository, is_space=False):
+    """Upload a model's folder, or a Space; a new repository is private.
 
     Raises
     ------
@@ -35,10 +35,13 @@ def push(folder, repository):
     """
     try:
         api = HfApi()
-        api.create_repo(repository, private=True, exist_ok=True)
+        kind = {"repo_type": "space"} if is_space else {}
+        sdk = {"space_sdk": "gradio"} if is_space else {}
+        api.create_repo(repository, private=True, exist_ok=True, **kind, **sdk)
         return api.upload_folder(
             folder_path=folder,
             repo_id=repository,
+            **kind,
             ignore_patterns=["__pycache__/*"],
         )
     except (HfHubHTTPError, HFValidationError, OSError) as problem:
@@ -49,14 +52,31 @@ def push(folder, repository):
         ) from problem
 
 
-def _check_onnx(options):
+def _check_options(options):
     """Refuse options that need what is not there, before any work."""
+    for name in ("onnx", "transformers", "adapt_to"):
+        if options.space and getattr(options, name):
+            raise BadInput(f"--space does not go with --{name}: leave one out")
+    if options.encoder_name and options.include_encoder:
+        raise BadInput(
+            "--encoder_name is of a model without its encoder: leave "
+            "--include_encoder out"
+        )
     if options.int8 and not options.onnx:
         raise BadInput("--int8 needs --onnx: give both")
     if options.onnx:
         from modules.inference.onnx_export import check_installed
 
         check_installed()
+
+
+def _as_space(files, runs, options):
+    """Return the files of a Space that shows the model."""
+    from modules.inference.space import space_files
+    from modules.models.graph import classes
+
+    title = (options.push or pathlib.Path(options.folder).name).split("/")[-1]
+    return space_files(files, title, classes(runs[0].graph["head"]))
 
 
 def _write(folder, files, options):
@@ -98,7 +118,16 @@ def _read_runs(options):
     source = find_folder(options.run)
     if not options.adapt_to or (source and not (source / LABELS).is_file()):
         return find_runs(options.run, options.folds)
-    of_runs = ("folds", "include_encoder", "license", "language", *_OF_CARD)
+    of_runs = (
+        "folds",
+        "corpus",
+        "include_encoder",
+        "encoder_name",
+        "half_precision",
+        "license",
+        "language",
+        *_OF_CARD,
+    )
     for name in of_runs:
         if getattr(options, name):
             raise BadInput(
@@ -120,6 +149,8 @@ def _collect(runs, options):
         options.license,
         options.language,
         options.push or pathlib.Path(options.folder).name,
+        options.encoder_name,
+        options.half_precision,
         **{name: getattr(options, name) for name in _OF_CARD},
     )
 
@@ -148,6 +179,12 @@ def main(arguments=None):
         help="export these folds as one ensemble (mean of probabilities)",
     )
     parser.add_argument(
+        "--corpus",
+        metavar="NAME",
+        help="of a run on several corpora: a model for further recordings of "
+        "this one",
+    )
+    parser.add_argument(
         "--onnx",
         action="store_true",
         help="add model.onnx, encoder and head in one graph, and "
@@ -157,6 +194,22 @@ def main(arguments=None):
         "--int8",
         action="store_true",
         help="with --onnx: weights of the graph in eight bits",
+    )
+    parser.add_argument(
+        "--encoder_name",
+        metavar="USER/NAME",
+        help="name on the Hub of an encoder that is a folder here; it is "
+        "compared by its weights when the model is loaded",
+    )
+    parser.add_argument(
+        "--half_precision",
+        action="store_true",
+        help="store the heads in float16: half the size",
+    )
+    parser.add_argument(
+        "--space",
+        action="store_true",
+        help="write a HuggingFace Space instead: app.py, its code and the model",
     )
     parser.add_argument(
         "--adapt_to",
@@ -212,10 +265,14 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with one_sentence(resumes=False):
         check_vacant(options.folder)
-        _check_onnx(options)
+        _check_options(options)
         runs = _read_runs(options)
+        for run in runs if options.corpus else []:
+            run.choose_corpus(options.corpus)
         files = _collect(runs, options)
-        if "example.wav" not in files:
+        if options.space:
+            files = _as_space(files, runs, options)
+        if not any(name.endswith("example.wav") for name in files):
             print("no example.wav: espeak-ng is not installed")
         print(describe_files(files))
         if options.push and runs and runs[0].graph["corpus"]["restricted"]:
@@ -223,13 +280,15 @@ def main(arguments=None):
         if options.dry_run:
             print(f"dry run: nothing written to {options.folder}")
             if options.push:
-                print(f"would go to https://huggingface.co/{options.push}")
+                place = f"{'spaces/' if options.space else ''}{options.push}"
+                print(f"would go to https://huggingface.co/{place}")
             return
         with using(options.folder):
             write_whole(options.folder, lambda new: _write(new, files, options))
-        print(f"model: {options.folder}")
+        print(f"{'space' if options.space else 'model'}: {options.folder}")
         if options.push:
-            print(f"pushed: {push(options.folder, options.push)}")
+            pushed = push(options.folder, options.push, options.space)
+            print(f"pushed: {pushed}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def measurements(card, folder):
     folder : pathlib.Path
         Scratch.
     """
-    encoders, updates = Encoders(card, folder), Updates(card)
+    encoders, updates = Encoders(card, folder), Updates(card, folder)
     encode = functools.partial(functools.partial, encoders.encoding)
     return {
         "limits": card.measure_limits,
@@ -97,6 +97,8 @@ def main(arguments=None):
         record = {"machine": describe_machine(), "rows": rows}
         pathlib.Path(options.output).write_text(json.dumps(record, indent=1))
 
+    if options.folder:
+        pathlib.Path(options.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         card = Card(options.device, options.smoke)
         functions = measurements(card, pathlib.Path(scratch))

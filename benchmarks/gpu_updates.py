@@ -1,8 +1,10 @@
 """Updates of a head whose store lies in the memory of the card."""
 
 import functools
+import pathlib
 import statistics
 import time
+import types
 
 import speechbrain as sb
 import torch
@@ -14,7 +16,7 @@ from benchmarks.update import Update, make_head
 from modules.features.stored_states import StoredStates
 from modules.features.stored_utterances import StoredUtterances, as_is
 from modules.models.layer_pooling import LayerPooling
-from modules.training.brain import EmotionBrain
+from modules.training.gradient_descent import GradientDescent
 
 BATCH = 32
 ROUNDS, UPDATES_PER_ROUND = 5, 40
@@ -115,10 +117,12 @@ class Updates:
     Arguments
     ---------
     card : benchmarks.card.Card
+    folder : pathlib.Path
+        Scratch.
     """
 
-    def __init__(self, card):
-        self.card = card
+    def __init__(self, card, folder):
+        self.card, self.folder = card, folder
 
     def time(self, store, update):
         """Return seconds per update by round, and bytes read by one."""
@@ -170,7 +174,7 @@ class Updates:
         """Yield the row of epochs as train.py runs them, with SpeechBrain."""
         store = CardStore(self.card)
         dataset = store.dataset()
-        brain = make_brain(self.card.device)
+        brain = make_brain(self.card.device, self.folder)
         loader = {"batch_size": BATCH, "collate_fn": as_is, "shuffle": True}
         seconds, updates = [], -(-len(dataset) // BATCH)
         epochs = self.card.choose(TRAINED_EPOCHS, 2)
@@ -195,12 +199,23 @@ class Updates:
         )
 
 
-def make_brain(device):
-    """Return the Brain that train.py trains a head with."""
-    loss = functools.partial(sb.nnet.losses.nll_loss, label_smoothing=0.1)
-    return EmotionBrain(
-        modules={"head": make_head("attentive_corr", 25, 1024)},
-        opt_class=functools.partial(torch.optim.Adam, lr=1e-4),
-        hparams={"compute_loss": loss, "max_grad_norm": 1.0, "seed": 0},
-        run_opts={"device": device, "noprogressbar": True},
+def make_brain(device, folder):
+    """Return the Brain that train.py trains a head with.
+
+    Its trainer makes it, with the defaults of its settings.
+    """
+    trainer = GradientDescent(
+        seed=0,
+        number_of_epochs=TRAINED_EPOCHS,
+        batch_size=BATCH,
+        max_grad_norm=1.0,
+        optimizer=functools.partial(torch.optim.Adam, lr=1e-4),
+        compute_loss=functools.partial(
+            sb.nnet.losses.nll_loss, label_smoothing=0.1
+        ),
     )
+    folder = pathlib.Path(folder)
+    run = types.SimpleNamespace(folder=folder, save_folder=folder / "save")
+    options = {"device": device, "noprogressbar": True}
+    head = make_head("attentive_corr", 25, 1024)
+    return trainer.make_brain(run, options, None, head)

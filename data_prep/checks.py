@@ -217,30 +217,3 @@ def check_splits(splits: dict[str, list[Utterance]]) -> None:
             "this fold.",
             first_few(sorted(absent)),
         )
-
-
-def log_uneven_folds(utterances: Iterable[Utterance]) -> None:
-    """Log the folds in which a class is never tested.
-
-    Arguments
-    ---------
-    utterances : iterable of Utterance
-        The corpus.
-    """
-    labels = collections.defaultdict(set)
-    for utterance in utterances:
-        labels[utterance.fold].add(utterance.label)
-    # Fold 0 is tested by no run.
-    tested = sorted(set(labels) - {0})
-    every = set().union(*labels.values())
-    uneven = [
-        f"fold {fold} without {first_few(sorted(every - labels[fold]), 10)}"
-        for fold in tested
-        if every - labels[fold]
-    ]
-    if uneven:
-        logger.warning(
-            "Some test folds lack a class, so that its recall is not tested "
-            "there: %s.",
-            "; ".join(uneven),
-        )

@@ -11,7 +11,7 @@ import os
 import pathlib
 import types
 
-from data_prep.corpus import CorpusCard
+from data_prep.corpus import CorpusCard, Utterance
 from data_prep.manifest import write_manifests
 from modules.errors import BadInput
 
@@ -33,7 +33,7 @@ def names() -> list[str]:
     Example
     -------
     >>> names()
-    ['csv', 'emodb', 'iemocap']
+    ['ased', 'cremad', 'csv', 'emodb', 'iemocap', 'ravdess', 'turev']
     """
     folder = pathlib.Path(__file__).parent
     return sorted(
@@ -82,6 +82,31 @@ def card(corpus: str, data_folder: str | os.PathLike | None) -> CorpusCard:
     """
     marker = pathlib.Path(data_folder or ".") / _SYNTHETIC_MARKER
     return _SYNTHETIC if marker.is_file() else _find(corpus).CARD
+
+
+def read(
+    corpus: str,
+    data_folder: str | os.PathLike | None,
+    csv_file: str | os.PathLike | None = None,
+    number_of_folds: int = 5,
+) -> list[Utterance]:
+    """Read all utterances of a corpus, unchecked.
+
+    Arguments
+    ---------
+    corpus, data_folder, csv_file, number_of_folds
+        As for `prepare`.
+
+    Raises
+    ------
+    BadInput
+        If there is no such corpus or it cannot be read.
+
+    Example
+    -------
+    >>> utterances = read("emodb", "data/emodb")  # doctest: +SKIP
+    """
+    return _find(corpus).read(data_folder, csv_file, number_of_folds)
 
 
 def prepare(
@@ -134,7 +159,7 @@ def prepare(
     ...     "emodb", "data/emodb", None, "manifests", test_fold=1
     ... )  # doctest: +SKIP
     """
-    utterances = _find(corpus).read(data_folder, csv_file, number_of_folds)
+    utterances = read(corpus, data_folder, csv_file, number_of_folds)
     return write_manifests(
         utterances,
         data_folder or ".",

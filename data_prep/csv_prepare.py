@@ -3,6 +3,7 @@
 Content
     Whatever you have: one row per utterance, with the columns `path`, `label`
     and `speaker`, and `fold` or `split` if you want to decide that yourself.
+    The column `corpus` names the corpus of each row, if there are several.
     Any number of classes. Other columns go into the manifests as they are.
 Licence, source and citation
     Yours.
@@ -10,7 +11,8 @@ Splits
     The column `split`, with train, dev (optional) and test: then there is one
     fold, 1, and `number_of_folds` has no effect. Or the column `fold`, from 1.
     Without either, whole speakers are dealt into folds with nearly equal
-    shares of each class. A speaker is never in two folds.
+    shares of each class of each corpus. A speaker is never in two folds.
+    Speakers of different corpora are different people, whatever their names.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from data_prep.manifest import RESERVED
 from modules.errors import BadInput
 
 COLUMNS = ("path", "label", "speaker")
-OPTIONAL = ("fold", "split")
+PLACES = ("fold", "split")
+CORPUS = "corpus"
+OPTIONAL = (*PLACES, CORPUS)
 DELIMITERS = ",;\t"
 # Spellings of the column `split`, in lower case.
 SPLITS = {
@@ -44,8 +48,9 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _CHECKS = {
-    # The same characters are wrong in a path.
+    # The same characters are wrong in a path and in a corpus.
     "path": wrong_speaker,
+    CORPUS: wrong_speaker,
     "label": wrong_label,
     "speaker": wrong_speaker,
 }
@@ -97,10 +102,7 @@ def read(
     if data_folder:
         data_folder = existing_folder(data_folder, "your recordings")
     _check_paths(csv_file, rows)
-    for what in ("label", "speaker"):
-        spelling = one_spelling([row[what] for _, row in rows], what)
-        for _, row in rows:
-            row[what] = spelling[row[what]]
+    _unify(rows)
     _place(csv_file, rows, number_of_folds)
     here = pathlib.Path(os.path.abspath(csv_file)).parent
     ids = _ids([row["path"] for _, row in rows], data_folder or here)
@@ -120,6 +122,27 @@ def read(
     return sorted(utterances, key=lambda utterance: utterance.id)
 
 
+def _unify(rows):
+    """Give each name one spelling; make speakers of two corpora differ."""
+    rows = [row for _, row in rows]
+    several = CORPUS in rows[0]
+    for what in (CORPUS, "label") if several else ("label",):
+        _spell(rows, what)
+    corpora = sorted({row.get(CORPUS, "") for row in rows})
+    for corpus in corpora:
+        own = [row for row in rows if row.get(CORPUS, "") == corpus]
+        _spell(own, "speaker")
+        for row in own if len(corpora) > 1 else []:
+            row["speaker"] = f"{corpus}/{row['speaker']}"
+
+
+def _spell(rows, what):
+    """Give all names of a column one spelling each."""
+    spelling = one_spelling([row[what] for row in rows], what)
+    for row in rows:
+        row[what] = spelling[row[what]]
+
+
 def _place(csv_file, rows, number_of_folds):
     """Set fold and, if the list has one, split of every row."""
     if "split" in rows[0][1]:
@@ -130,7 +153,7 @@ def _place(csv_file, rows, number_of_folds):
     else:
         folds = deal_speakers(
             [row["speaker"] for _, row in rows],
-            [row["label"] for _, row in rows],
+            [f"{row['label']} {row.get(CORPUS, '')}" for _, row in rows],
             number_of_folds,
         )
     for _, row in rows:
@@ -223,7 +246,7 @@ def _column_names(csv_file, cells):
         raise BadInput(
             f"{csv_file} has two columns {twice[0]}: rename one of them."
         )
-    if all(name in names for name in OPTIONAL):
+    if all(name in names for name in PLACES):
         raise BadInput(
             f"{csv_file} has a column fold and a column split: delete one of "
             "them."
@@ -241,7 +264,7 @@ def _check_row(csv_file, number, row):
                 f"{name}: fill it in or delete the line."
             )
     for name, wrong in _CHECKS.items():
-        reason = wrong(row[name])
+        reason = wrong(row[name]) if name in row else None
         if reason:
             raise BadInput(
                 f"{csv_file}, line {number}, has the {name} {row[name]!r:.80}, "
@@ -326,9 +349,9 @@ def _key(name):
 
 
 def _extra(row):
-    """Keep the other columns."""
+    """Keep the corpus and the other columns."""
     return {
         _key(name): cell
         for name, cell in row.items()
-        if name not in (*COLUMNS, *OPTIONAL)
+        if name not in (*COLUMNS, *PLACES)
     }

@@ -25,6 +25,7 @@ import re
 
 from speechbrain.utils.logger import get_logger
 
+from data_prep.archive import Archive
 from data_prep.corpus import (
     CorpusCard,
     Utterance,
@@ -67,6 +68,15 @@ CARD = CorpusCard(
     identifier="emodb",
     language="de",
     nature="ten actors, ten sentences, in German",
+)
+ARCHIVE = Archive(
+    url="http://emodb.bilderbar.info/download/download.zip",
+    members=r"(?:.*/)?(wav/\d\d[ab]\d\d[A-Z][a-z]*\.wav|erkennung\.txt)",
+    recordings=535,
+    most=400_000_000,
+    licence="CC0-1.0, as audEERING's datasets/emodb states",
+    # Of the copy that all results of recipes/EMODB are of.
+    contents="cca8be65dd0e048ffd0b873da4b7def7983078ade8da7279dd3f0b0496b713b9",
 )
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 
 from speechbrain.utils.logger import get_logger
 
-from data_prep.checks import check_corpus, check_splits, log_uneven_folds
+from data_prep.audio_checks import Audio
+from data_prep.checks import check_corpus, check_splits
 from data_prep.corpus import Utterance
+from data_prep.folds import describe_unevenness
 from data_prep.split import SPLITS, split
 from modules.errors import BadInput
 from modules.files import write_text
@@ -66,13 +68,14 @@ def write_manifests(
     utterances, audio = check_corpus(utterances, data_folder, channel)
     splits = split(utterances, test_fold, dev_split, seed)
     check_splits(splits)
-    log_uneven_folds(utterances)
+    for sentence in describe_unevenness(utterances):
+        logger.warning(sentence)
     folder = pathlib.Path(manifest_folder)
     paths = {name: folder / f"{name}.json" for name in SPLITS}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
-            entries = {u.id: _entry(u, audio[u.id]) for u in splits[name]}
+            entries = {u.id: make_entry(u, audio[u.id]) for u in splits[name]}
             write_text(path, json.dumps(entries, indent=2, ensure_ascii=False))
     except OSError as error:
         raise BadInput(
@@ -87,8 +90,16 @@ def write_manifests(
     return paths
 
 
-def _entry(utterance, audio):
-    """Make the manifest entry of one utterance."""
+def make_entry(utterance: Utterance, audio: Audio) -> dict:
+    """Make the manifest entry of one utterance.
+
+    Arguments
+    ---------
+    utterance : Utterance
+        Where its path is relative, the entry's begins with "{data_root}".
+    audio : data_prep.audio_checks.Audio
+        Of its recording.
+    """
     wav = utterance.wav
     if not os.path.isabs(wav):
         wav = f"{DATA_ROOT}/{wav}"

@@ -6,11 +6,17 @@ import collections
 import random
 from collections.abc import Iterable
 
+import numpy as np
+
 from data_prep.corpus import Utterance, first_few
+from data_prep.folds import count_classes, even_out
 from modules.errors import BadInput
 
 SPLITS = ("train", "dev", "test")
 DEV_SPLITS = ("random", "speaker")
+# Of an exchange of speakers; another seed could not choose another dev where
+# every small gain counts.
+_LEAST_GAIN = 0.05
 
 
 def split(
@@ -33,7 +39,8 @@ def split(
         The fold to test on; 1 for utterances with a split of their own.
     dev_split : str
         "random": dev is a random part of the other folds and shares speakers
-        with train, as in SUPERB. "speaker": dev is made of whole speakers.
+        with train, as in SUPERB. "speaker": dev is made of whole speakers,
+        chosen so that it has the classes of the whole as nearly as possible.
     seed : int
         Chooses dev.
     dev_share : float
@@ -152,14 +159,26 @@ def _dev_speakers(utterances, target, generator):
             "dev_split speaker leaves train without a class, whichever of the "
             f"{len(order)} speakers is taken for dev: use dev_split random."
         )
-    chosen, size = [], 0
+    chosen, size = set(), 0
     for speaker in possible:
         larger = size + sum(labels[speaker].values())
         nearer = abs(larger - target) < abs(size - target)
         if nearer and keeps_every_class(speaker):
-            chosen.append(speaker)
+            chosen.add(speaker)
             left -= labels[speaker]
             size = larger
     if not chosen:
-        chosen = [min(possible, key=lambda s: sum(labels[s].values()))]
-    return set(chosen)
+        chosen = {min(possible, key=lambda s: sum(labels[s].values()))}
+    return _evened(utterances, chosen, target / len(utterances))
+
+
+def _evened(utterances, chosen, share):
+    """Exchange speakers of dev and train until the classes are even."""
+    names = sorted({utterance.speaker for utterance in utterances})
+    counts = count_classes(
+        [utterance.speaker for utterance in utterances],
+        [utterance.label for utterance in utterances],
+    )
+    in_dev = np.array([name in chosen for name in names], dtype=int)
+    in_dev = even_out(counts, in_dev, [1 - share, share], _LEAST_GAIN)
+    return {name for name, inside in zip(names, in_dev) if inside}

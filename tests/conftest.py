@@ -21,8 +21,12 @@ from speechbrain.utils.importutils import LazyModule
 # modules would import packages that are not installed to return it.
 LazyModule.__file__ = None
 
-# Fixtures of tests/attacks, and of models of the recommended system.
-pytest_plugins = ["tests.attacks.model_and_run_folders", "tests.linear_models"]
+# Fixtures of tests/attacks, of models of the recommended system, of pages.
+pytest_plugins = [
+    "tests.attacks.model_and_run_folders",
+    "tests.linear_models",
+    "browser",
+]
 
 # `make test` draws the same examples every time; `make explore` draws others.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)

@@ -102,11 +102,8 @@ def test_without_acoustics(linear_command, tmp_path, capsys):
         train.main(linear_command(tmp_path / "refused", acoustics="null"))
     message = capsys.readouterr().err
     assert "uses upstream 1 and the last one is 0" in message
-    train.main(
-        linear_command(
-            tmp_path / "run", acoustics="null", embedding="encoder_alone"
-        )
-    )
+    options = {"embedding": "encoder_alone", "use": "encoder_alone"}
+    train.main(linear_command(tmp_path / "run", acoustics="null", **options))
     assert Run(tmp_path / "run").graph["sizes"]["hidden_size"] == 32
 
 
@@ -271,3 +268,51 @@ def test_unusual_corpora(
     tolerated = 2 * (0.25 / recommended["n_test"]) ** 0.5
     assert recommended["WA"] > baseline["WA"] - tolerated
     assert recommended["UA"] > baseline["UA"] - tolerated
+
+
+def test_several_corpora_in_one_training(
+    linear_command, tone_corpus, tmp_path, capsys
+):
+    """Each is standardised by itself; a model is for one of them, or for all."""
+    rows = list(csv.DictReader(open(tone_corpus)))
+    path = tmp_path / "two.csv"
+    with open(path, "w", newline="") as out:
+        writer = csv.DictWriter(out, [*rows[0], "corpus"])
+        writer.writeheader()
+        for row in rows:
+            number = int(row["speaker"][-1])
+            wav = f"{tone_corpus.rpartition('/')[0]}/{row['path']}"
+            writer.writerow(row | {"path": wav, "corpus": "ab"[number % 2]})
+    folder = tmp_path / "run"
+    options = {
+        "csv_file": path,
+        "number_of_folds": 2,
+        "cache_format": "float32",
+    }
+    recorded = train_and_record(linear_command(folder, **options))
+    run = Run(folder)
+    weights = run.weights()
+    entries = run.manifest("test")
+    by_corpus = {}
+    for corpus in ("a", "b"):
+        export.main(
+            [str(folder), str(tmp_path / corpus), "--include_encoder"]
+            + ["--corpus", corpus]
+        )
+        run.choose_corpus(corpus)
+        by_corpus[corpus] = run.weights()
+        name = "standardization.mean"
+        assert not torch.equal(by_corpus[corpus][name], weights[name])
+        model = load_foreign(tmp_path / corpus)
+        for utterance, entry in entries.items():
+            if entry["corpus"] == corpus:
+                found = model.classify_file(entry["wav"])[0][0]
+                torch.testing.assert_close(
+                    found, recorded[utterance], atol=1e-3, rtol=1e-3
+                )
+    with pytest.raises(SystemExit):
+        export.main(
+            [str(folder), str(tmp_path / "c"), "--corpus", "c"]
+            + ["--include_encoder"]
+        )
+    assert "'c' (it has a, b): correct --corpus" in capsys.readouterr().err

@@ -9,6 +9,7 @@ New a Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
 import copy
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,19 +103,21 @@ class Adaptation:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Any,
         speakers: dict[str, str] | None = None,
         class_shares: list[float] | None = None,
     ):
         check_adaptable(model)
         if class_shares is not None:
             _check_classifiers(model)
-        self.source, self.model = model, None
+        self.source: Any = model
+        self.model: Any = None
         self.speakers, self.class_shares = speakers, class_shares
         # Heads without trained weights in their embedding share one.
         self._stored_as = _equal_embeddings(model.heads)
         self._sizes = [_width(head) for head in model.heads]
-        self._rows, self._file = {}, None
+        self._rows = {}
+        self._file: Any = None
         self.recordings = 0
 
     def open(self, pieces) -> Callable:

@@ -1,8 +1,7 @@
 """Adapting a loaded model, or a model's folder, to a folder of recordings."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from safetensors.torch import save_file
 
 from modules.errors import BadInput
@@ -44,13 +43,13 @@ class Adapted(NamedTuple):
         Recordings that could not be used.
     """
 
-    model: torch.nn.Module
+    model: Any
     recordings: int
     problems: list[Problem]
 
 
 def adapt_to_files(
-    model: torch.nn.Module,
+    model: Any,
     path: str,
     device: str,
     class_shares: list[float] | None = None,

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modules.errors import BadInput
+from modules.models.encoder_values import values_digest
 from modules.models.fusion import pair_of_sizes
 from modules.models.graph import build
 from modules.models.padding import count_samples
@@ -49,6 +50,9 @@ class EmotionModel(nn.Module):
         The graph of a head, see `modules.models.graph.build`.
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
+    encoder_values : str
+        `modules.models.encoder_values.values_digest` of the encoder; an
+        encoder that is not in the model's folder must have it.
     channel : str
         "mean", "left" or "right": what the training read of stereo.
     """
@@ -64,6 +68,7 @@ class EmotionModel(nn.Module):
         members,
         head,
         sizes,
+        encoder_values=None,
         channel="mean",
     ):
         super().__init__()
@@ -72,6 +77,7 @@ class EmotionModel(nn.Module):
         self.encoder_files = list(encoder_files)
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
+        self.encoder_values = encoder_values
         self.channel = channel
         self.encoder = None
         make_head = build(head)
@@ -124,9 +130,21 @@ class EmotionModel(nn.Module):
                     f"the encoder {self.encoder_hub} has {key} {found} and the "
                     f"head needs {needed}: export the model again"
                 )
+        if not paths and self.encoder_values:
+            self._check_encoder(upstream)
         self.encoder = upstream.make()
         self.requires_grad_(False)
         self.eval()
+
+    def _check_encoder(self, upstream):
+        """Refuse an encoder with other weights than that of the training."""
+        folder = upstream.folder
+        if folder is None or values_digest(folder) != self.encoder_values:
+            raise BadInput(
+                f"the encoder {self.encoder_hub} has other weights than the one "
+                "that the model was trained on: give that one with "
+                "--encoder_hub"
+            )
 
     def embed(self, wavs, lengths=None):
         """Return the embeddings of all heads, concatenated.

@@ -68,7 +68,7 @@ class Engine:
             found = load_onnx(self.folder, self.device, threads)
         else:
             self.folder = locate_model(options.model)
-            found = load_model(self.folder, self.device)
+            found = load_model(self.folder, self.device, options.encoder_hub)
         self.model, labels = found
         self.is_onnx = is_onnx
         self.channel = options.channel or self.model.channel

@@ -22,6 +22,7 @@ from modules.labels import read_labels
 from modules.models.encoder import FrozenEncoder, try_encoder
 from modules.models.encoder_files import looks_like_path
 from modules.models.head_check import check_shapes, check_values, try_head
+from modules.models.upstream import replace_encoder
 from modules.models.whisper_window import FIT
 
 MODEL_KEYS = (
@@ -92,7 +93,7 @@ def locate_model(source, *more):
         ) from problem
 
 
-def load_model(source, device="cpu"):
+def load_model(source, device="cpu", encoder_hub=None):
     """Load an exported model without executing anything of its folder.
 
     Arguments
@@ -101,6 +102,9 @@ def load_model(source, device="cpu"):
         A folder that export.py wrote, or the name of one on the Hub.
     device : str
         Where it works.
+    encoder_hub : str
+        Folder or name of the model's encoder, in place of the one that the
+        model names; it must be the same encoder.
 
     Returns
     -------
@@ -118,6 +122,14 @@ def load_model(source, device="cpu"):
     folder = locate_model(source)
     _check_folder(folder)
     values = read_values(folder)
+    if encoder_hub is not None:
+        values |= {
+            "encoder_hub": replace_encoder(
+                values["encoder_hub"], str(encoder_hub)
+            ),
+            "encoder_revision": None,
+            "encoder_files": [],
+        }
     source = folder / HYPERPARAMS
     head, sizes = values["head"], values["sizes"]
     check_values(source, head, sizes, values["members"])
@@ -189,8 +201,9 @@ def read_values(folder):
         values = yaml.load(
             read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader
         )
-        # Models of before have no channel.
+        # Models of before have no channel and no digest.
         channel = values.get("channel", CHANNEL_CHOICES[0])
+        digest = values.get("encoder_values")
         values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
@@ -222,7 +235,11 @@ def read_values(folder):
             f"{path} has channel {channel!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
-    return values
+    if not (digest is None or isinstance(digest, str)):
+        raise BadInput(
+            f"{path} has encoder_values {digest!r:.60}: export the model again"
+        )
+    return values | {"encoder_values": digest}
 
 
 def _read_plain(folder, key):

@@ -207,6 +207,11 @@ def _add_computing(parser):
         "the CPU (default: torch)",
     )
     parser.add_argument(
+        "--encoder_hub",
+        metavar="FOLDER",
+        help="where the model's encoder is, if not where the model states",
+    )
+    parser.add_argument(
         "--device",
         help="cpu, cuda, cuda:1 ... (default: cuda if there is one)",
     )

@@ -7,16 +7,27 @@ import shutil
 import statistics
 
 import soundfile
-import torch
 import yaml
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
 from modules.errors import BadInput
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
+from modules.inference.packaged_weights import (
+    convert,
+    digest_values,
+    encoder_contents,
+    head_weights,
+)
+from modules.models.encoder_files import looks_like_path
 from modules.models.graph import classes, find_class, is_own_class
-from modules.models.upstream import UpstreamPair, open_upstream, upstream_names
+from modules.models.upstream import (
+    UpstreamPair,
+    open_upstream,
+    replace_encoder,
+    upstream_names,
+)
 
 HYPERPARAMS = """\
 # What EncoderClassifier and foreign_class build. predict.py reads the plain
@@ -49,9 +60,10 @@ audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
 """
 
 
-def hyperparams(run, members, encoder_revision, encoder_files, more):
+def hyperparams(
+    run, members, encoder_hub, encoder_revision, encoder_files, digest, more
+):
     """Return the text of hyperparams.yaml."""
-    encoder_hub = run.graph["encoder"]["hub"]
     values = {
         # A folder of the machine of the training means nothing elsewhere.
         "encoder_hub": _public_name(encoder_hub)
@@ -64,6 +76,7 @@ def hyperparams(run, members, encoder_revision, encoder_files, more):
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
+        "encoder_values": digest,
     }
     return format_hyperparams(values, more)
 
@@ -157,33 +170,25 @@ def _check_encoder(run, upstream):
         )
 
 
-def encoder_contents(folder):
-    """Return what of an encoder goes into the model's folder.
+def _renamed(upstream, encoder_hub, name):
+    """Return the name of upstreams whose encoder has a name on the Hub.
 
-    Weights in another format are converted to safetensors.
-
-    Returns
-    -------
-    files : dict
-        Name -> path to copy, or list of paths to convert.
+    Raises
+    ------
+    BadInput
+        If nothing would identify the encoder, or the name is none.
     """
-    names = ["config.json", "preprocessor_config.json"]
-    files = {name: folder / name for name in names}
-    safe = sorted(folder.glob("model*.safetensors"))
-    if safe:
-        index = folder.glob("model.safetensors.index.json")
-        return files | {path.name: path for path in [*safe, *index]}
-    return files | {"model.safetensors": sorted(folder.glob("*.bin"))}
-
-
-def _convert(paths, target):
-    """Write PyTorch weights as safetensors."""
-    weights = {}
-    for path in paths:
-        weights |= torch.load(path, map_location="cpu", weights_only=True)
-    # Each its own memory: safetensors refuses tensors that share theirs.
-    weights = {k: v.clone().contiguous() for k, v in weights.items()}
-    save_file(weights, target, metadata={"format": "pt"})
+    if not upstream.is_local or digest_values(upstream) is None:
+        raise BadInput(
+            f"--encoder_name names one local encoder with safetensors, which "
+            f"{encoder_hub} is not: leave it out"
+        )
+    if looks_like_path(name):
+        raise BadInput(
+            f"--encoder_name {name} is no name on the Hub: give one such as "
+            "openai/whisper-tiny.en"
+        )
+    return replace_encoder(encoder_hub, name)
 
 
 def example_recording():
@@ -203,7 +208,16 @@ def example_recording():
     return wav.getvalue()
 
 
-def build(runs, include_encoder, licence, language, name, **of_card):
+def build(
+    runs,
+    include_encoder,
+    licence,
+    language,
+    name,
+    encoder_name=None,
+    half_precision=False,
+    **of_card,
+):
     """Return the files of a model's folder.
 
     Arguments
@@ -216,6 +230,11 @@ def build(runs, include_encoder, licence, language, name, **of_card):
         For the card; None: what is known of the corpus.
     name : str
         What the card calls the model.
+    encoder_name : str
+        Name on the Hub under which others find an encoder that is a folder
+        here; it is compared by its weights when the model is loaded.
+    half_precision : bool
+        Store the heads in float16; they compute in float32.
     of_card : dict
         Further arguments of `modules.inference.model_card.model_card`.
 
@@ -242,22 +261,21 @@ def build(runs, include_encoder, licence, language, name, **of_card):
             "export without --include_encoder a run whose encoders have "
             "names on the Hub"
         )
-    is_local = upstream.is_local
+    is_local = upstream.is_local and encoder_name is None
     if is_local and not include_encoder:
         raise BadInput(
             f"the encoder {encoder_hub} is a folder on this machine, which "
-            "others cannot load: add --include_encoder"
+            "others cannot load: add --include_encoder, or --encoder_name with "
+            "its name on the Hub"
         )
     revision = pinned_revision(upstream.folder, encoder_hub, revision)
     _check_encoder(first, upstream)
+    if encoder_name is not None:
+        encoder_hub = _renamed(upstream, encoder_hub, encoder_name)
     # Features such as vocal have no files: they are code.
     has_files = include_encoder and upstream.folder is not None
     encoder = encoder_contents(upstream.folder) if has_files else {}
-    weights = {
-        f"{i}.{key}": value.contiguous()
-        for i, run in enumerate(runs)
-        for key, value in run.weights().items()
-    }
+    weights = head_weights(runs, half_precision)
     example = example_recording()
     card = model_card(
         runs,
@@ -272,8 +290,15 @@ def build(runs, include_encoder, licence, language, name, **of_card):
         **of_card,
     )
     labels = (first.save_folder / LABELS).read_bytes()
-    more = class_shares(runs) | speaker_normalization(first)
-    yaml_text = hyperparams(first, len(runs), revision, list(encoder), more)
+    yaml_text = hyperparams(
+        first,
+        len(runs),
+        encoder_hub,
+        revision,
+        list(encoder),
+        digest_values(upstream),
+        class_shares(runs) | speaker_normalization(first),
+    )
     files = {
         "README.md": card.encode(),
         "hyperparams.yaml": yaml_text.encode(),
@@ -334,11 +359,11 @@ def write_files(folder, files):
     """Write what `build` returned into an empty folder."""
     for name, content in files.items():
         target = folder / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             target.write_bytes(content)
         elif isinstance(content, list):
-            _convert(content, target)
+            convert(content, target)
         else:
             shutil.copyfile(content, target)
 

@@ -1,6 +1,9 @@
 """One answer as plain values: the only place where a row of output is built."""
 
-from modules.inference.predictor import Row, average
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # predict.py --help does not wait for PyTorch
+    from modules.inference.predictor import Row
 
 # A list's own column gets this in front where an answer has such a column.
 _OF_LIST = "list_"
@@ -49,7 +52,7 @@ class Columns:
         """The columns of the list, as they are named in the output."""
         return list(self._renamed.values())
 
-    def record(self, row: Row) -> dict:
+    def record(self, row: "Row") -> dict:
         """Return an answer as column -> value."""
         scores = row.log_probabilities
         values = {
@@ -80,7 +83,7 @@ class Columns:
         return found
 
 
-def summarise(rows: list[Row]) -> list[Row]:
+def summarise(rows: list["Row"]) -> list["Row"]:
     """Return one row for each speaker, or else channel, of each recording.
 
     Arguments
@@ -94,6 +97,8 @@ def summarise(rows: list[Row]) -> list[Row]:
         The mean of the probabilities of the segments, weighted by their
         durations, from the first start to the last end.
     """
+    from modules.inference.predictor import average
+
     groups = {}
     for row in rows:
         groups.setdefault((row.file, row.channel, row.speaker), []).append(row)

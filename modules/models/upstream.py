@@ -220,6 +220,23 @@ def is_code(name: str) -> bool:
     return name in _FEATURES or is_own_class(name)
 
 
+def replace_encoder(encoder_hub: str, other: str) -> str:
+    """Return upstreams with another place of the encoder.
+
+    Features of the voice stay; a name with a comma replaces all.
+
+    Example
+    -------
+    >>> replace_encoder("openai/whisper-tiny.en,vocal", "/models/tiny")
+    '/models/tiny,vocal'
+    """
+    names = upstream_names(encoder_hub)
+    encoders = [name for name in names if not is_code(name)]
+    if len(encoders) != 1:
+        return other
+    return _AND.join(other if n == encoders[0] else n for n in names)
+
+
 def revisions_of(names: list[str], revision: str | None) -> list[str | None]:
     """Return a revision for each name: the first that has weights gets it.
 

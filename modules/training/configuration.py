@@ -172,7 +172,11 @@ def _read_value(key, text, defaults, path):
         float: ("a number", _number),
     }[type(default)]
     value = read(text)
+    check, words = CHECKS.get(key, (lambda value: False, name))
+    if value is None and check(text):  # such as "auto" beside true and false
+        return DoubleQuotedScalarString(text)
     if value is None:
+        name = words if isinstance(default, bool) else name
         raise BadInput(f"--{key} must be {name}, not {text}")
     return value
 

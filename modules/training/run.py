@@ -29,8 +29,10 @@ from modules.manifest import read_manifest
 from modules.models.graph import build
 from modules.models.head_check import check_shapes, check_values
 from modules.training.run_checks import wrong_results, wrong_rows
+from modules.training.standardizations import read_standardization
 
 LABELS = "label_encoder.txt"
+STANDARDIZATIONS = "standardizations.safetensors"
 SPLITS = ("train", "dev", "test")
 _SPLIT_OF = {"predictions.csv": "test", "dev_predictions.csv": "dev"}
 # What graph.json has.
@@ -60,6 +62,8 @@ class Run:
 
     def __init__(self, folder: str | pathlib.Path):
         self.folder = pathlib.Path(folder)
+        # Replaces weights of the head, see `choose_corpus`.
+        self._of_corpus = {}
 
     @property
     def is_finished(self) -> bool:
@@ -132,6 +136,13 @@ class Run:
             whole_file(self.folder / "head.safetensors") as partial,
         ):
             save_file(weights, partial)
+
+    def save_standardizations(self, state: dict) -> None:
+        """Write the standardisation of each of several training corpora."""
+        if state:
+            path = self.folder / STANDARDIZATIONS
+            with using(self.folder), whole_file(path) as partial:
+                save_file(state, partial)
 
     # ---- when it is finished
 
@@ -232,7 +243,18 @@ class Run:
                 raise self._damaged(
                     "head.safetensors", f"{name} has values that are not finite"
                 )
-        return weights
+        return weights | self._of_corpus
+
+    def choose_corpus(self, corpus: str) -> None:
+        """Let `weights` have the standardisation of one training corpus.
+
+        Raises
+        ------
+        BadInput
+            If the run was not trained on it and on others.
+        """
+        path = self.folder / STANDARDIZATIONS
+        self._of_corpus = read_standardization(path, corpus)
 
     def make_head(self):
         """Return the head that was tested, built from the record."""

@@ -18,6 +18,7 @@ from modules.errors import BadInput, one_sentence
 from modules.training.run import Run
 from recipes.EMODB.head_study.attention_weights import find_runs_of, weights_of
 from recipes.PIECEWISE.oracle import frames_between
+from recipes.PIECEWISE.prepare import NEUTRAL
 
 # Keys of a saved file.
 KEYS = "recording label fold seed begin end weights lengths".split()
@@ -36,13 +37,38 @@ def main(arguments: list[str] | None = None) -> None:
             found = collect(find_runs_of(options.folder))
     if options.save:
         np.savez_compressed(options.save, **found)
-    for name, values in measure(found).items():
+    figures = measure(found)
+    emotional = found["label"] != NEUTRAL
+    # In the others the middle is neutral too, and nothing is to be found.
+    print_figures("with an emotional part", figures, emotional)
+    print_figures("neutral throughout", figures, ~emotional)
+    print("percentiles 10 to 90 over test recordings and seeds")
+
+
+def print_figures(
+    title: str, figures: dict[str, list[float]], chosen: np.ndarray
+) -> None:
+    """Print mean, median and percentiles of some recordings.
+
+    Arguments
+    ---------
+    title : str
+        What they have in common.
+    figures : dict
+        See `measure`.
+    chosen : numpy.ndarray
+        Which recordings; bool.
+    """
+    print(f"recordings {title}: {chosen.sum()}")
+    if not chosen.any():
+        return
+    for name, values in figures.items():
+        values = np.array(values)[chosen]
         low, middle, high = np.percentile(values, [10, 50, 90])
         print(
-            f"{name:44s} mean {np.mean(values):.3f}  median {middle:.3f} "
+            f"  {name:44s} mean {values.mean():.3f}  median {middle:.3f} "
             f"({low:.3f} to {high:.3f})"
         )
-    print("percentiles 10 to 90 over test recordings and seeds")
 
 
 def collect(runs: list[Run]) -> dict[str, np.ndarray]:
@@ -131,6 +157,8 @@ def measure(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
         "attention on the part, over even attention",
         "AUC: a frame inside weighs more than outside",
         "frame F1 of weights above the uniform",
+        "no attention: AUC of nearness to the centre",
+        "no attention: frame F1 of the middle third",
     ]
     rows = []
     for weights, inside in each(found):
@@ -138,7 +166,11 @@ def measure(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
         even = inside.mean()
         f1 = frame_f1(weights > weights.mean(), inside)
         auc = roc_auc_score(inside, weights)
-        rows.append([share, even, share / even, auc, f1])
+        # What the place in the recording gives away, without any sound.
+        place = 2 * (np.arange(len(inside)) + 0.5) / len(inside) - 1
+        near = roc_auc_score(inside, -np.abs(place))
+        third = frame_f1(np.abs(place) < 1 / 3, inside)
+        rows.append([share, even, share / even, auc, f1, near, third])
     return dict(zip(names, map(list, zip(*rows))))
 
 

@@ -223,7 +223,7 @@ def test_folds_that_lack_a_class_are_named(tmp_path, caplog):
     write_list(tmp_path, rows)
     prepare(tmp_path)
     assert (
-        "fold 1 without calm; fold 2 without calm; fold 3 without glad; fold 4 "
+        "fold 1 without calm, fold 2 without calm, fold 3 without glad, fold 4 "
         "without glad."
     ) in caplog.text
 

@@ -11,9 +11,12 @@ from benchmarks.card import Card
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """Return the rows by name of all measurements."""
-    output = tmp_path_factory.mktemp("gpu") / "gpu.json"
+    folder = tmp_path_factory.mktemp("gpu")
+    output = folder / "gpu.json"
     arguments = ["--smoke", "--device", "cpu", "--output", str(output)]
-    assert gpu.main(arguments) == 0
+    scratch = folder / "not" / "there"
+    assert gpu.main([*arguments, "--folder", str(scratch)]) == 0
+    assert scratch.is_dir()
     by_name = {}
     for row in json.loads(output.read_text())["rows"]:
         by_name.setdefault(row["name"], []).append(row)

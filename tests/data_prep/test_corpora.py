@@ -31,7 +31,15 @@ def read(data_folder, csv_file, number_of_folds):
 
 
 def test_names():
-    assert corpora.names() == ["csv", "emodb", "iemocap"]
+    assert corpora.names() == [
+        "ased",
+        "cremad",
+        "csv",
+        "emodb",
+        "iemocap",
+        "ravdess",
+        "turev",
+    ]
 
 
 @pytest.mark.parametrize("name", corpora.names())
@@ -50,12 +58,21 @@ def test_the_card_of_the_demo(tmp_path):
     "name, sentence",
     [
         ("emo_db", "'emo_db' is unknown: did you mean emodb. choose one of "),
-        ("IEMOCAP", "did you mean iemocap. choose one of csv, emodb, iemocap"),
-        ("../x", "'../x' is unknown: choose one of csv, emodb, iemocap"),
-        (None, "None is unknown: choose one of csv, emodb, iemocap"),
+        (
+            "IEMOCAP",
+            "did you mean iemocap. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+        ),
+        (
+            "../x",
+            "'../x' is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+        ),
+        (
+            None,
+            "None is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+        ),
         (
             ["csv"],
-            "is unknown: did you mean csv. choose one of csv, emodb, iemocap",
+            "is unknown: did you mean csv. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
         ),
     ],
 )

@@ -189,3 +189,32 @@ def test_wrong_places(tmp_path):
             1,
             number_of_folds=3,
         )
+
+
+def test_several_corpora(tmp_path):
+    """Speakers of two corpora differ, and each corpus is spread over folds."""
+    rows = [
+        (f"{corpus}{speaker}{label}.wav", label, speaker, corpus)
+        for corpus in ("x", "y")
+        for speaker in ("03", "04", "05", "06")
+        for label in ("calm", "glad")
+    ]
+    rows[-1] = (*rows[-1][:3], "y ")
+    heading = "path,label,speaker,Corpus"
+    utterances = read(tmp_path, write_list(tmp_path, rows, heading), 2)
+    assert {u.speaker for u in utterances} == {
+        f"{corpus}/0{i}" for corpus in "xy" for i in range(3, 7)
+    }
+    assert {u.extra["corpus"] for u in utterances} == {"x", "y"}
+    places = {(u.fold, u.extra["corpus"], u.label) for u in utterances}
+    assert len(places) == 8
+    one = [(*row[:3], "x") for row in rows]
+    utterances = read(tmp_path, write_list(tmp_path, one, heading), 2)
+    assert {u.speaker for u in utterances} == {"03", "04", "05", "06"}
+
+
+def test_an_empty_corpus_cell(tmp_path):
+    rows = [(*row, "x") for row in ROWS[:-1]] + [(*ROWS[-1], "")]
+    path = write_list(tmp_path, rows, "path,label,speaker,corpus")
+    with pytest.raises(BadInput, match="line 6, has nothing in the column cor"):
+        read(tmp_path, path)

@@ -97,6 +97,32 @@ def test_dev_speakers_are_near_a_fifth():
         assert len(dev) in (10, 20, 30)
 
 
+def test_dev_speakers_have_the_classes_of_the_whole():
+    # Each speaker has one class; a random fifth of them lacks most classes.
+    utterances = make([(1 + number % 2, 12) for number in range(60)])
+    utterances = [
+        dataclasses.replace(u, label="wxyz"[int(u.speaker[1:]) // 2 % 4])
+        for u in utterances
+    ]
+    for seed in range(5):
+        parts = split(utterances, 1, "speaker", seed)
+        assert {u.label for u in parts["dev"]} == set("wxyz")
+        assert 50 <= len(parts["dev"]) <= 90
+
+
+def test_another_seed_is_another_dev_by_speakers():
+    utterances = make([(fold, 100) for fold in (1, 1, 2, 2, 3, 3, 4, 4, 5, 5)])
+    devs = {
+        tuple(
+            sorted(
+                {u.speaker for u in split(utterances, 1, "speaker", i)["dev"]}
+            )
+        )
+        for i in range(8)
+    }
+    assert len(devs) > 3
+
+
 def test_split_refuses():
     utterances = make([(1, 4), (2, 4), (3, 4)])
     with pytest.raises(BadInput, match="test_fold 6 .* one of 1, 2, 3"):

@@ -75,7 +75,7 @@ def train_and_export(arguments, folder):
 
 def test_every_addition_is_one_short_file_and_its_example_runs(repository):
     assert sorted(FILES) == [
-        "data_prep/ravdess_prepare.py",
+        "data_prep/savee_prepare.py",
         "modules/models/max_pooling.py",
         "modules/models/mfcc.py",
     ]
@@ -107,18 +107,19 @@ def test_a_pooling(repository, tone_corpus, encoder_folder, tmp_path):
 
 
 def test_a_corpus(repository, encoder_folder, tmp_path):
-    folder = tmp_path / "ravdess"
+    folder = tmp_path / "savee"
     rng = np.random.default_rng(0)
-    for actor, emotion, take in itertools.product((1, 5, 9), (1, 2, 3), (1, 2)):
-        path = folder / f"Actor_{actor:02}"
+    for speaker, emotion, take in itertools.product(
+        ("DC", "JE", "KL"), ("a", "n", "sa"), (1, 2)
+    ):
+        path = folder / "AudioData" / speaker
         path.mkdir(parents=True, exist_ok=True)
         wave = 0.1 * rng.standard_normal(4800)
-        name = f"03-01-{emotion:02}-01-01-{take:02}-{actor:02}.wav"
-        soundfile.write(path / name, wave, 16000)
+        soundfile.write(path / f"{emotion}{take:02}.wav", wave, 16000)
     run = train_and_export(
         [
             str(ROOT / "hparams/baseline.yaml"),
-            "--corpus=ravdess",
+            "--corpus=savee",
             f"--data_folder={folder}",
             "--test_fold=2",
             f"--encoder_hub={encoder_folder()}",
@@ -126,9 +127,9 @@ def test_a_corpus(repository, encoder_folder, tmp_path):
         ],
         tmp_path,
     )
-    assert run.labels == ["calm", "happy", "neutral"]
-    assert {e["speaker"] for e in run.manifest("test").values()} == {"05"}
-    assert run.graph["corpus"]["name"] == "RAVDESS"
+    assert run.labels == ["anger", "neutral", "sadness"]
+    assert {e["speaker"] for e in run.manifest("test").values()} == {"JE"}
+    assert run.graph["corpus"]["name"] == "SAVEE"
 
 
 def test_an_encoder(repository, tone_corpus, tmp_path):

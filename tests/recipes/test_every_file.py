@@ -36,7 +36,7 @@ HPARAMS = sorted((ROOT / "hparams").glob("*.yaml"))
 EXPERIMENTS = [
     path
     for path in sorted((ROOT / "recipes").rglob("*.yaml"))
-    if is_experiment(path)
+    if "data" not in path.parts and is_experiment(path)
 ]
 # In a setting: the folder of another run of the same experiment.
 RUN = re.compile(r"<experiment>/([^/]+)/fold_<test_fold>/seed_<seed>")

@@ -219,7 +219,7 @@ def test_where_attention_lies(piecewise, encoder_folder, tmp_path, capsys):
     attention.main([str(tmp_path / "system"), "--save", saved])
     printed = capsys.readouterr().out.split("\n")
     attention.main([saved])
-    assert printed[-7:] == capsys.readouterr().out.split("\n")[-7:]
+    assert printed[-9:] == capsys.readouterr().out.split("\n")[-9:]
     found = attention.load(saved)
     assert len(found["recording"]) == 18
     for weights, inside in attention.each(found):
@@ -237,9 +237,13 @@ def test_perfect_attention_and_even_attention():
         "end": np.array([2, 2]),
         "weights": np.array([0, 4, 0, 0, 1, 1, 1, 1.0]),
     }
-    shares, even, ratio, auc, f1 = attention.measure(found).values()
+    figures = attention.measure(found)
+    shares, even, ratio, auc, f1, place, third = figures.values()
     assert shares == [1.0, 0.25] and even == [0.25, 0.25]
     assert ratio == [4.0, 1.0] and auc == [1.0, 0.5] and f1 == [1.0, 0.0]
+    # Of the frames the second and the third are as near to the centre.
+    assert place == [pytest.approx(5 / 6)] * 2
+    assert third == [pytest.approx(2 / 3)] * 2
 
 
 def test_emotion_over_time_is_judged(
@@ -301,16 +305,17 @@ def test_the_curve_of_attention(tmp_path, capsys):
     weights = np.repeat([0.5, 2.0, 0.5], 20)
     found = {
         "recording": np.array(["a", "b"]),
-        "label": np.array(["fear", "fear"]),
+        "label": np.array(["fear", "neutral"]),
         "fold": np.array([1, 1]),
         "seed": np.array([1, 1]),
         "lengths": np.array([60, 60]),
         "begin": np.array([20, 20]),
         "end": np.array([40, 40]),
-        "weights": np.tile(weights, 2),
+        "weights": np.concatenate([weights, np.ones(60)]),
     }
-    curve = attention_plot.mean_curve(found)
-    assert curve == pytest.approx(weights)
+    for chosen, expected in (([True, False], weights), ([False, True], 1)):
+        curve = attention_plot.mean_curve(found, np.array(chosen))
+        assert curve == pytest.approx(expected)
     path = tmp_path / "weights.npz"
     np.savez(path, **found)
     figure = tmp_path / "figure.png"

@@ -292,3 +292,16 @@ def test_export_of_a_model_refuses_options_of_runs(
         export.main([*arguments, option])
     assert "is a model, to which" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_an_adapted_model_in_onnx(ensemble, foreign, tmp_path):
+    pytest.importorskip("onnxruntime")
+    saved = tmp_path / "saved"
+    arguments = [str(ensemble), str(saved), f"--adapt_to={foreign}"]
+    export.main([*arguments, "--onnx"])
+    expected = answers(table(tmp_path, saved, foreign))
+    found = table(tmp_path, saved, foreign, "--engine=onnx")
+    assert {row["distance"] for row in found} == {""}
+    for file, own in answers(found).items():
+        own, other = list(map(float, own)), list(map(float, expected[file]))
+        assert own == pytest.approx(other, abs=1e-4)

@@ -7,47 +7,17 @@ import re
 import shutil
 
 import pytest
+from browser import set_width
 
 import cross_validate
 from modules.experiments.read_plan import read_plan
 from modules.report.page import write_report
 
-BROWSER = shutil.which("chromium"), shutil.which("chromedriver")
-OPTIONS = """--headless --no-sandbox --disable-gpu --disable-quic
---no-first-run --disable-background-networking --disable-component-update
---disable-sync --hide-scrollbars""".split()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if None in BROWSER:
-        pytest.skip("no chromium and chromedriver here: .ci/run gets them")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER[0]
-    profile = tmp_path_factory.mktemp("profile")
-    for option in [*OPTIONS, f"--user-data-dir={profile}"]:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=BROWSER[1])
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1400])
 def test_in_a_browser(browser, finished_table, width):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {
-            "width": width,
-            "height": 900,
-            "deviceScaleFactor": 1,
-            "mobile": False,
-        },
-    )
+    set_width(browser, width)
     browser.get((finished_table / "report.html").as_uri())
     browser.execute_script(
         "for (const d of document.querySelectorAll('details')) d.open = true"

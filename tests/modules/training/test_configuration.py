@@ -226,6 +226,7 @@ def test_an_option_that_is_given_twice_is_one_sentence(capsys):
         ("--correlated_layer=1.5", "correlated_layer must be a whole number"),
         ("--use=best", "use 'best' is unknown: choose one of averaged"),
         ("--train_on_dev=perhaps", "--train_on_dev must be true or false"),
+        ("--speaker_normalization=yes", "must be true, false or auto"),
         ("--C=0", "C must be a number above 0"),
         ("--C=much", "C must be a number above 0"),
         ("--C=true", "C must be a number above 0"),

@@ -136,7 +136,7 @@ def test_a_model_of_normalised_speakers(
 ):
     monkeypatch.setattr(SpeakerNormalization, "helps", lambda *_: True)
     run = tmp_path / "run"
-    arguments = linear_command(run, speaker_normalization="true")
+    arguments = linear_command(run, speaker_normalization="auto")
     recorded = train_and_record(arguments)
     results = json.loads((run / "results.json").read_text())
     assert results["speaker_normalization"] is True

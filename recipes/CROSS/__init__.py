@@ -1,0 +1,1 @@
+"""Trained on some corpora, tested on another."""

@@ -1,0 +1,1 @@
+"""EmoBox's folds, which share speakers, and folds that do not."""
