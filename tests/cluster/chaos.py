@@ -52,7 +52,7 @@ def kill_one_of(numbers, chosen):
     return False
 
 
-def disturb(folder, engine, kills, seed):
+def disturb(folder, engine, kills, seed, tend=lambda: None):
     """Run the experiment under kills; return how many there were of each.
 
     Arguments
@@ -63,6 +63,8 @@ def disturb(folder, engine, kills, seed):
         Name -> function without arguments that returns whether it killed;
         None: the driver, which is started again.
     seed : int
+    tend : callable
+        What an administrator does meanwhile.
     """
     chosen = random.Random(seed)
     order = list(kills) + [chosen.choice(list(kills)) for _ in range(3)]
@@ -74,6 +76,7 @@ def disturb(folder, engine, kills, seed):
         while driver.poll() is None:
             assert time.monotonic() < patience, "it took too long"
             time.sleep(chosen.uniform(0.5, 1.5))
+            tend()
             ready = len(stub.digests(folder)) >= len(done)
             if not (
                 order and ready and processes_of(f"{folder}/jobs emotion-")

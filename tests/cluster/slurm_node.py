@@ -25,7 +25,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=5
+AuthInfo=socket={folder}/munge.socket,cred_expire=15
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -139,6 +139,14 @@ class SlurmNode:
         if name in self.daemons:
             self.daemons[name].send_signal(how)
             self.daemons.pop(name).wait()
+
+    def resume(self):
+        """Do what an administrator does when Slurm has drained the node.
+
+        It does so where a job that was queued again finds its own processes.
+        """
+        if "drain" in slurm("sinfo", "-h", "-o", "%T"):
+            slurm("scontrol", "update", "nodename=n1", "state=resume")
 
     def wait_until_idle(self):
         """Wait until the node takes jobs."""

@@ -85,7 +85,7 @@ def test_slurm_gives_the_same_under_kills(node, local, tmp_path):
         "slurmctld": restart_controller,
         "preemption": preempt,
     }
-    done = chaos.disturb(folder, "slurm", kills, seed=1)
+    done = chaos.disturb(folder, "slurm", kills, 1, node.resume)
     assert stub.digests(folder) == local
     assert set(done) == set(kills) and len(done) == 8, done
     log = (node.folder / "slurmctld.log").read_text()
