@@ -1,12 +1,12 @@
-# make demo | emodb | test | explore | coverage | lint | bench | lock | audit : each
-# builds .venv first when it is missing.
+# make demo | emodb | test | cluster | explore | coverage | lint | bench | lock |
+# audit : each builds .venv first when it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := modules data_prep demo recipes benchmarks tools tests
 
-.PHONY: demo emodb test explore coverage lint bench lock audit format clean
+.PHONY: demo emodb test cluster explore coverage lint bench lock audit format clean
 
 demo: $(READY)
 	$(BIN)/python -m demo.run
@@ -25,9 +25,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 test: $(READY)
 	$(PYTEST)
 
+# Slurm and Ray as clusters on this machine, with kills. Slurm needs root and
+# apt-get install slurm-wlm munge; what is missing is skipped with its reason.
+cluster: $(READY)
+	$(BIN)/pip install --quiet -r requirements-cluster.txt -c constraints.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
+
 # The same properties with other examples than those of `make test`.
 explore: $(READY)
-	HYPOTHESIS_PROFILE=random $(PYTEST) -m "not slow"
+	HYPOTHESIS_PROFILE=random $(PYTEST) -m "not slow and not cluster"
 
 # Branch coverage of modules/ and data_prep/; fails below the floor of pyproject.toml.
 coverage: $(READY)

@@ -4,6 +4,7 @@
     python cross_validate.py hparams/corr_wavlm.yaml --data_folder ...
     python cross_validate.py recipes/IEMOCAP/pooling_table.yaml
                              --data_folder ... [--jobs 2] [--key=value ...]
+                             [--launcher slurm|ray]
     python cross_validate.py --late_fusion results/A results/B
                              --output_folder results/fused
 
@@ -17,8 +18,10 @@ import sys
 
 from modules.errors import one_sentence
 from modules.experiments.analysis import analyse, write_results
+from modules.experiments.cluster import ClusterLauncher, check_jobs
+from modules.experiments.engines import make_engine
 from modules.experiments.late_fusion import fuse_systems
-from modules.experiments.launcher import launch
+from modules.experiments.launcher import LocalLauncher, launch
 from modules.experiments.read_plan import read_plan
 from modules.experiments.record import record_plan
 from modules.experiments.results_table import collect
@@ -62,6 +65,25 @@ def _parser() -> argparse.ArgumentParser:
         "systems, weighted on dev; needs --output_folder",
     )
     add("--jobs", type=_positive, default=1, help="runs side by side")
+    add(
+        "--launcher",
+        choices=["local", "slurm", "ray"],
+        default="local",
+        help="where the runs are: on this machine, or jobs of a cluster",
+    )
+    cluster = parser.add_argument_group("with --launcher slurm or ray")
+    cluster.add_argument(
+        "--runs_per_job", type=_positive, help="at most; default: 8"
+    )
+    cluster.add_argument(
+        "--cpus_per_job", type=_positive, help="cores; default: 1"
+    )
+    cluster.add_argument(
+        "--launcher_options",
+        metavar="KEY=VALUE,...",
+        help="the engine's own: partition=gpu,timeout_min=60,gpus_per_node=1 "
+        "(Slurm) or num_gpus=1 (Ray)",
+    )
     add("--seeds", type=_seeds, help="such as 1,2,3, instead of the file's")
     add("--output_folder", help="default: under results/")
     add(
@@ -72,6 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _launch(plan, options):
+    """Run what is not finished, where the options choose."""
+    folder = plan.output_folder
+    check_jobs(folder, options.launcher)
+    if options.launcher == "local":
+        threads = record_plan(plan, options.jobs)
+        launch(plan, LocalLauncher(options.jobs, threads))
+        return
+    cpus = options.cpus_per_job or 1
+    engine_options = options.launcher_options or ""
+    engine = make_engine(options.launcher, folder, cpus, engine_options)
+    threads = record_plan(plan, options.jobs, cpus)
+    size = options.runs_per_job or 8
+    launch(plan, ClusterLauncher(engine, folder, options.jobs, threads, size))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; return the exit status."""
     parser = _parser()
@@ -80,6 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give a file, or --late_fusion FOLDER FOLDER")
     if options.late_fusion and (overrides or not options.output_folder):
         parser.error("--late_fusion takes --output_folder and no other key")
+    for key in ("runs_per_job", "cpus_per_job", "launcher_options"):
+        if options.launcher == "local" and getattr(options, key) is not None:
+            parser.error(f"--{key} needs --launcher slurm or ray")
     with one_sentence():
         if options.late_fusion:
             plan = fuse_systems(options.late_fusion, options.output_folder)
@@ -88,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.file, overrides, options.seeds, options.output_folder
             )
             if not options.report_only:
-                launch(plan, options.jobs, record_plan(plan, options.jobs))
+                _launch(plan, options)
         table = collect(plan)
         results = analyse(table)
         write_results(table, results)

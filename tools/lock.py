@@ -2,8 +2,8 @@
 
     python -m tools.lock [--output requirements-lock.txt]
 
-uv resolves requirements-dev.txt within constraints.txt for Python 3.10 and
-later on all platforms. Then `pip install --require-hashes -r
+uv resolves requirements-dev.txt and requirements-cluster.txt within
+constraints.txt for Python 3.10 and later on all platforms. Then `pip install --require-hashes -r
 requirements-lock.txt` installs these files and no others; `make audit` compares
 them with the known vulnerabilities. Run it again after every change of
 requirements*.txt or constraints.txt.
@@ -27,7 +27,8 @@ HEADER = """\
 """
 # Without the settings of this machine, such as another index.
 COMMAND = (
-    "pip compile requirements-dev.txt --constraints constraints.txt "
+    "pip compile requirements-dev.txt requirements-cluster.txt "
+    "--constraints constraints.txt "
     "--universal --python-version 3.10 --generate-hashes --no-header "
     "--no-annotate --no-config --quiet"
 ).split()

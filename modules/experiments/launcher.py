@@ -1,79 +1,135 @@
-"""Running an experiment, several runs side by side."""
+"""Running an experiment: the order of its steps, wherever they run."""
 
-import collections
-import contextlib
 import itertools
-import multiprocessing
-import os
-import signal
-from multiprocessing import connection
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from tqdm import tqdm
 
 from modules.errors import BadInput
-from modules.experiments.child import encode_one, run_one
 from modules.experiments.late_fusion import fuse_runs
-from modules.experiments.plan import FAILED, LOG, QUIET, Plan, PlannedRun
+from modules.experiments.plan import FAILED, QUIET, Plan, PlannedRun
+from modules.experiments.processes import (
+    Task,
+    encode,
+    prepare_forks,
+    problem_of,
+    run_side_by_side,
+    term_as_int,
+)
 from modules.files import read_json, write_text
 
-# Modules that take long to import. They are imported once, in the process
-# that all runs are forked from. It must not touch a GPU, or its children
-# could not use it.
-_PRELOADED = [
-    "torch",
-    "speechbrain.integrations.huggingface.hubert",
-    "matplotlib.pyplot",
-    "sklearn.linear_model",
-    "sklearn.metrics",
-]
+# What settles which hidden states are stored.
+_OF_ENCODER = (
+    "encoder_hub",
+    "acoustics",
+    "encoder_revision",
+    "whisper_window",
+    "cache_format",
+)
 
 
-def launch(plan: Plan, jobs: int = 1, threads: int = 1) -> list[PlannedRun]:
+class Launcher(Protocol):
+    """Where tasks run: on this machine, or on the nodes of a cluster."""
+
+    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
+        """Compute what runs share, for each encoder.
+
+        Each entry is the name of an encoder and the tasks to try, one after
+        the other until one succeeds. The runs that follow show a failure.
+        """
+
+    def run(
+        self, tasks: list[Task], show: Callable[[str], None]
+    ) -> Iterable[tuple[Task, str]]:
+        """Run tasks; give each with its problem ("" if none) when it ends.
+
+        `show` takes what the terminal shows meanwhile.
+        """
+
+
+class LocalLauncher:
+    """Processes of this machine.
+
+    Arguments
+    ---------
+    jobs : int
+        Number of runs side by side.
+    threads : int
+        Threads of each run; see `modules.experiments.record.record_plan`.
+    """
+
+    def __init__(self, jobs: int = 1, threads: int = 1):
+        self.jobs = jobs
+        self.context = prepare_forks(threads)
+
+    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
+        """See `Launcher`; one encoder after the other."""
+        for number, (name, tasks) in enumerate(encoders, start=1):
+            print(f"encoder {number} of {len(encoders)}: {name}")
+            for task in tasks:
+                if encode(task, self.context) == 0:
+                    break
+
+    def run(
+        self, tasks: list[Task], show: Callable[[str], None]
+    ) -> Iterator[tuple[Task, str]]:
+        """See `Launcher`."""
+        for task, code in run_side_by_side(tasks, self.jobs, self.context):
+            yield task, problem_of(task, code)
+
+
+def launch(plan: Plan, launcher: Launcher) -> list[PlannedRun]:
     """Run every run that is not finished; return those that failed.
 
     Arguments
     ---------
     plan : modules.experiments.plan.Plan
         failed.txt in the folder of a run gets the reason of a failure.
-    jobs : int
-        Number of runs side by side.
-    threads : int
-        Threads of each run; see `modules.experiments.record.record_plan`.
+    launcher : Launcher
     """
     waiting = [run for run in plan.runs if not run.finished]
     if not waiting:
         return []
-    context = _prepare_forks(threads)
     fused = [run for run in waiting if run.system.fuses]
     reading = [run for run in waiting if plan.reads_experiment(run)]
     first = [run for run in waiting if run not in [*fused, *reading]]
-    with _term_as_int():
-        _encode(plan, first, context)
-        ended = itertools.chain(
-            _run(plan, first, jobs, context),
-            _run(plan, reading, jobs, context),
-            _fuse(plan, fused),
-        )
-        return _show(ended, len(plan.runs), len(waiting))
-
-
-def _show(ended, total, waiting):
-    """Show (run, problem) as runs end; return those that failed.
-
-    The bar begins after the encoding, so that it counts runs alone.
-    """
-    failed = []
     options = {"desc": "runs", "unit": "run", "dynamic_ncols": True}
-    with tqdm(total=total, initial=total - waiting, **options) as bar:
-        for run, problem in ended:
-            bar.update()
-            if not problem:
-                bar.write(_line(run))
-                continue
-            failed.append(run)
-            run.folder.mkdir(parents=True, exist_ok=True)
-            write_text(run.folder / FAILED, f"{problem}\n")
-            bar.write(f"FAILED {run.name}: {problem}")
+    with term_as_int():
+        if first:
+            launcher.encode(_by_encoder(plan, first))
+        done = len(plan.runs) - len(waiting)
+        # The bar begins after the encoding, so that it counts runs alone.
+        with tqdm(total=len(plan.runs), initial=done, **options) as bar:
+            ended = itertools.chain(
+                _run(plan, first, launcher, bar),
+                _run(plan, reading, launcher, bar),
+                _fuse(plan, fused),
+            )
+            return _show(ended, bar)
+
+
+def _run(plan, runs, launcher, bar):
+    """Run runs; give each with its problem ("" if none) when it ends."""
+    by_folder = {run.folder: run for run in runs}
+    tasks = [Task(plan.arguments(run), run.folder) for run in runs]
+    if tasks:
+        for task, problem in launcher.run(tasks, bar.set_postfix_str):
+            yield by_folder[task.folder], problem
+
+
+def _show(ended, bar):
+    """Show (run, problem) as runs end; return those that failed."""
+    failed = []
+    for run, problem in ended:
+        bar.update()
+        if not problem:
+            bar.write(_line(run))
+            continue
+        failed.append(run)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_text(run.folder / FAILED, f"{problem}\n")
+        bar.write(f"FAILED {run.name}: {problem}")
     return failed
 
 
@@ -86,54 +142,22 @@ def _line(run):
     )
 
 
-def _prepare_forks(threads):
-    """Return a context whose processes have imported what takes long."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    # SpeechBrain asks for a GPU when it is imported. CUDA itself would answer
-    # only by being initialised, and no process forked after that can use it.
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # An interrupted run leaves a semaphore, which Python then warns of.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
+def _by_encoder(plan, runs):
+    """Return the encoding tasks of each encoder.
 
-
-def _encode(plan, runs, context):
-    """Compute each encoder's features, one encoder after the other.
-
-    Runs side by side would compute them twice. If it fails, the runs show the
-    reason; a second run is tried, since the first may have a problem of its
-    own.
+    Runs side by side would compute the same features twice. A second run is
+    there to be tried, since the first may have a problem of its own.
     """
-    by_encoder = {}
+    found = {}
     for run in runs:
         values = plan.resolved[run.system.name]
-        keys = (
-            "encoder_hub",
-            "acoustics",
-            "encoder_revision",
-            "whisper_window",
-            "cache_format",
-        )
-        encoder = tuple(str(values.get(key)) for key in keys)
-        by_encoder.setdefault(encoder, []).append(run)
-    for number, (encoder, own) in enumerate(by_encoder.items(), start=1):
-        print(f"encoder {number} of {len(by_encoder)}: {encoder[0]}")
-        for run in own[:2]:
-            # With the encoder's own bar, unlike the runs.
-            arguments = plan.arguments(run)
-            if QUIET not in run.system.overrides:
-                arguments.remove(QUIET)
-            process = context.Process(
-                target=encode_one, args=[arguments], daemon=True
-            )
-            process.start()
-            with _stopping(lambda: [process]):
-                process.join()
-            if process.exitcode == 0:
-                break
+        encoder = tuple(str(values.get(key)) for key in _OF_ENCODER)
+        # With the encoder's own bar, unlike the runs.
+        arguments = plan.arguments(run)
+        if QUIET not in run.system.overrides:
+            arguments.remove(QUIET)
+        found.setdefault(encoder, []).append(Task(arguments, run.folder))
+    return [(encoder[0], tasks[:2]) for encoder, tasks in found.items()]
 
 
 def _fuse(plan, runs):
@@ -146,76 +170,3 @@ def _fuse(plan, runs):
         else:
             (run.folder / FAILED).unlink(missing_ok=True)
             yield run, ""
-
-
-@contextlib.contextmanager
-def _term_as_int():
-    """Treat SIGTERM as Ctrl-C, so that no run goes on without its launcher."""
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _stopping(processes):
-    """End processes if this one is interrupted or fails."""
-    try:
-        yield
-    except BaseException:
-        for process in processes():
-            process.terminate()
-        for process in processes():
-            process.join()
-        raise
-
-
-def _run(plan, runs, jobs, context):
-    """Run runs; give each with its problem ("" if none) when it ends."""
-    waiting = collections.deque(runs)
-    running = {}  # sentinel -> (run, process)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_stopping(lambda: [p for _, p in running.values()]))
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                run = waiting.popleft()
-                process = _start(plan, run, context)
-                running[process.sentinel] = run, process
-            for sentinel in connection.wait(list(running)):
-                run, process = running.pop(sentinel)
-                process.join()
-                yield run, _problem(run, process.exitcode)
-
-
-def _start(plan, run, context):
-    """Start the process of a run."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / FAILED).unlink(missing_ok=True)
-    arguments = [plan.arguments(run), str(run.folder / LOG)]
-    process = context.Process(target=run_one, args=arguments, daemon=True)
-    process.start()
-    return process
-
-
-def _problem(run, code):
-    """Return what went wrong in a sentence, or ""."""
-    log = run.folder / LOG
-    if code == 0 and run.finished:
-        return ""
-    if code < 0:
-        names = {one.value: one.name for one in signal.Signals}
-        return f"ended by {names.get(-code, f'signal {-code}')}, log: {log}"
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as problem:
-        return (
-            f"ended with exit status {code} before it could write to {log} "
-            f"({problem.strerror})"
-        )
-    written = [line.strip() for line in lines if line.strip()]
-    return f"{written[-1] if written else 'no message'} (log: {log})"

@@ -17,7 +17,7 @@ class _Record(TypedDict):
     threads: NotRequired[PositiveInt]
 
 
-def record_plan(plan: Plan, jobs: int = 1) -> int:
+def record_plan(plan: Plan, jobs: int = 1, cpus: int | None = None) -> int:
     """Write experiment.json, or go on in the folder of the same systems.
 
     Seeds and systems may be added to an experiment; none may change or
@@ -28,6 +28,8 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
     plan : modules.experiments.plan.Plan
     jobs : int
         Number of runs side by side; they share the cores.
+    cpus : int
+        Cores of a run on another machine, in place of that share.
 
     Returns
     -------
@@ -48,7 +50,9 @@ def record_plan(plan: Plan, jobs: int = 1) -> int:
         _check_same(plan, name, values)
     given = os.environ.get("OMP_NUM_THREADS", "")
     threads = (
-        int(given) if given.isdigit() else len(os.sched_getaffinity(0)) // jobs
+        int(given)
+        if given.isdigit()
+        else cpus or len(os.sched_getaffinity(0)) // jobs
     )
     threads = before.get("threads") or max(1, threads)
     plan.output_folder.mkdir(parents=True, exist_ok=True)

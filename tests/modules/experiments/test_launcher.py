@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 import cross_validate
-from modules.experiments import launcher
+from modules.experiments import launcher, processes
 from modules.experiments.plan import FAILED, LOG
 from modules.experiments.read_plan import read_plan
 
@@ -79,7 +79,7 @@ def kill_itself(*_):
 def test_a_killed_run_has_failed(table, table_command, monkeypatch, capsys):
     run = table / "s_0/fold_2/seed_2"
     (run / "results.json").unlink()
-    monkeypatch.setattr(launcher, "run_one", kill_itself)
+    monkeypatch.setattr(processes, "run_one", kill_itself)
     assert cross_validate.main(table_command(table)) == 1
     assert "ended by SIGKILL" in (run / FAILED).read_text()
     assert "3/4" in capsys.readouterr().out
@@ -88,9 +88,9 @@ def test_a_killed_run_has_failed(table, table_command, monkeypatch, capsys):
 @pytest.mark.usefixtures("no_report")
 def test_nothing_initialises_cuda_before_runs_are_forked(monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    launcher._prepare_forks(threads=1)
+    processes.prepare_forks(threads=1)
     asked = subprocess.run(
-        [sys.executable, "-c", ASKED_FOR_A_GPU, *launcher._PRELOADED],
+        [sys.executable, "-c", ASKED_FOR_A_GPU, *processes.PRELOADED],
         env=os.environ,
         capture_output=True,
         text=True,
@@ -166,7 +166,7 @@ def test_a_run_that_dies_before_its_log_is_open_has_failed(
     run = table / "s_0/fold_2/seed_2"
     (run / "results.json").unlink()
     (run / LOG).unlink()
-    monkeypatch.setattr(launcher, "run_one", die_at_once)
+    monkeypatch.setattr(processes, "run_one", die_at_once)
     assert cross_validate.main(table_command(table)) == 1
     assert "exit status 3 before it could" in (run / FAILED).read_text()
 
@@ -193,13 +193,22 @@ seeds: [1]
     assert f"--encoder_hub={first}/encoder" in plan.arguments(plan.runs[0])
     rounds = []
 
-    def note(plan, waiting, *_):
-        rounds.append({run.system.name for run in waiting})
-        return []
+    class Rounds:
+        """Notes what runs together."""
 
-    for step in ("_run", "_encode", "_fuse"):
-        monkeypatch.setattr(launcher, step, note)
-    launcher.launch(plan, jobs=8)
+        def encode(self, encoders):
+            self.run([task for _, tasks in encoders for task in tasks], None)
+
+        def run(self, tasks, show):
+            rounds.append({task.folder.parts[-3] for task in tasks})
+            return []
+
+    def note_fused(plan, runs):
+        rounds.append({run.system.name for run in runs})
+        yield from []
+
+    monkeypatch.setattr(launcher, "_fuse", note_fused)
+    launcher.launch(plan, Rounds())
     encoded, *trained = rounds
-    assert encoded == {"first one"}
-    assert trained == [{"first one"}, {"reads"}, {"fused"}]
+    assert encoded == {"first_one"}
+    assert trained == [{"first_one"}, {"reads"}, {"fused"}]
