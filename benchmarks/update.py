@@ -17,7 +17,7 @@ NUM_CLASSES = 4
 def make_head(
     pooling: str, num_hidden_states: int, hidden_size: int
 ) -> EmotionHead:
-    """Return an untrained head of hparams/corr_wavlm.yaml.
+    """Return an untrained head of hparams/corr_wavlm.yaml, without dropout.
 
     Arguments
     ---------
@@ -26,7 +26,10 @@ def make_head(
     num_hidden_states, hidden_size : int
         Of the encoder.
     """
-    hparams, _ = load_configuration([str(HPARAMS), f"--pooling={pooling}"])
+    # Outputs of several computations are compared: dropout would differ.
+    hparams, _ = load_configuration(
+        [str(HPARAMS), f"--pooling={pooling}", "--channel_dropout=0.0"]
+    )
     return hparams["head"](num_hidden_states, hidden_size, NUM_CLASSES)
 
 
