@@ -89,6 +89,8 @@ def load_classifier(source):
 @torch.inference_mode()
 def run_bare(encoder, wave):
     """Run the HuggingFace model of a `FrozenEncoder` on one [1, samples]."""
+    # Beside features of the voice, the pretrained one.
+    encoder = getattr(encoder, "first", encoder)
     if encoder.is_whisper:
         size = round(
             encoder.computed_seconds(wave.shape[1] / SAMPLE_RATE) * SAMPLE_RATE
