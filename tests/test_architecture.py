@@ -3,6 +3,8 @@
 import ast
 import re
 import statistics
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -131,6 +133,26 @@ def test_there_is_no_circle_of_files():
         free = {name for name, others in left.items() if not others & set(left)}
         assert free, f"a circle among {sorted(left)}"
         left = {name: left[name] for name in set(left) - free}
+
+
+def test_every_module_can_be_imported_first():
+    """An order of imports that only a test has hides a circle."""
+    names = [n for n in NAMES if n.startswith(("modules", "data_prep"))]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for loaded in list(sys.modules):\n"
+        "        if loaded.split('.')[0] in ('modules', 'data_prep'):\n"
+        "            del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *sorted(names)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

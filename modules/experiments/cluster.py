@@ -52,7 +52,7 @@ class Engine(Protocol):
         """Queue a job of this name; return the engine's own id of it."""
 
     def states(self) -> dict[str, str] | None:
-        """Return key -> "queued" or "running"; None if nobody answers."""
+        """Return key -> "queued" or "running"; None if the engine gives no answer."""
 
     def cancel(self, keys: list[str]) -> None:
         """End jobs."""

@@ -25,7 +25,7 @@ from modules.inference.predictor import Row, average, choose_device, classify
 from modules.inference.restriction import choose_labels, restrict
 from modules.models.padding import count_samples
 
-# Floating-point samples beyond it are integers that nobody divided.
+# Floating-point samples beyond it are integers that were not divided.
 _LOUDEST = 10.0
 
 
