@@ -1,12 +1,7 @@
 """Log-mel filter banks in the place of an encoder: no pretrained weights."""
 
-import hashlib
-import json
-
-import torch
-from torch import nn
-
 from modules.audio import SAMPLE_RATE
+from modules.models.acoustic import AcousticEncoder, AcousticUpstream, as_text
 
 # What encoder_hub calls it.
 FBANK = "fbank"
@@ -20,7 +15,7 @@ _FBANK_HOP = SAMPLE_RATE * FBANK_SETTINGS["hop_length"] // 1000
 _FBANK_VERSION = 1
 
 
-class FbankEncoder(nn.Module):
+class FbankEncoder(AcousticEncoder):
     """SpeechBrain's log-mel filter banks, as an encoder of one layer.
 
     The mean over time of each channel of an utterance is taken off. Every
@@ -34,9 +29,7 @@ class FbankEncoder(nn.Module):
     (torch.Size([1, 2, 101, 80]), [101, 101])
     """
 
-    num_hidden_states = 1
     hidden_size = FBANK_SETTINGS["n_mels"]
-    is_whisper = False
 
     def __init__(self):
         super().__init__()
@@ -50,46 +43,17 @@ class FbankEncoder(nn.Module):
         """Return the frames of an utterance, at 100 per second."""
         return samples // _FBANK_HOP + 1
 
-    def computed_seconds(self, seconds):
-        """Return the seconds of audio that an utterance costs."""
-        return seconds
-
-    @torch.no_grad()
-    def forward(self, wavs, lengths=None):
-        """Transform; see `modules.models.encoder.FrozenEncoder.forward`."""
-        if lengths is None:
-            lengths = torch.ones(len(wavs))
-        samples = torch.round(lengths.cpu().double() * wavs.shape[1])
-        features = []
-        for wav, count in zip(wavs, samples.long().tolist()):
-            bands = self.fbank(wav[None, :count])[0]  # [frames, hidden_size]
-            features.append(bands - bands.mean(dim=0))
-        frames = torch.tensor([len(one) for one in features])
-        padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
-        return padded[None], frames.to(wavs.device)
+    def transform(self, waveform):
+        """Return the bands of a waveform, [frames, hidden_size]."""
+        bands = self.fbank(waveform[None])[0]
+        return bands - bands.mean(dim=0)
 
 
-class FbankUpstream:
-    """What is known of `FbankEncoder` without making it.
+class FbankUpstream(AcousticUpstream):
+    """What is known of `FbankEncoder` without making it."""
 
-    See `modules.models.upstream.HubUpstream`.
-    """
+    encoder = FbankEncoder
 
-    is_local = False
-    folder = None
-    num_hidden_states, hidden_size = (
-        FbankEncoder.num_hidden_states,
-        FbankEncoder.hidden_size,
-    )
-    count_frames = FbankEncoder.count_frames
-    computed_seconds = FbankEncoder.computed_seconds
-
-    def digest(self, precision="fp32"):
-        """Return the SHA-256 of its settings; it computes in fp32 always."""
-        settings = {"version": _FBANK_VERSION, **FBANK_SETTINGS}
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def make(self, precision="fp32"):
-        """Return the encoder."""
-        return FbankEncoder()
+    def settings(self):
+        """Return what the features depend on, as text."""
+        return as_text(_FBANK_VERSION, FBANK_SETTINGS)

@@ -12,15 +12,13 @@ research and affective computing", IEEE Transactions on Affective Computing
 takes jitter and shimmer from single periods; here they are from frames.
 """
 
-import hashlib
-import json
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from modules.audio import SAMPLE_RATE
+from modules.models.acoustic import AcousticEncoder, AcousticUpstream, as_text
 
 # What encoder_hub and acoustics call it.
 VOCAL = "vocal"
@@ -78,7 +76,7 @@ def _change(values):
     return values - torch.cat([values[:1], values[:-1]])
 
 
-class VocalEncoder(nn.Module):
+class VocalEncoder(AcousticEncoder):
     """Features of windows of 50 ms, as an encoder of one layer.
 
     Every utterance is transformed alone. The Fourier transform is a product
@@ -91,9 +89,7 @@ class VocalEncoder(nn.Module):
     (torch.Size([1, 2, 96, 27]), [96, 96])
     """
 
-    num_hidden_states = 1
     hidden_size = len(SPECTRAL) + len(VOICED)
-    is_whisper = False
 
     def __init__(self):
         super().__init__()
@@ -141,24 +137,6 @@ class VocalEncoder(nn.Module):
         window, hop = VOCAL_SETTINGS["window"], VOCAL_SETTINGS["hop"]
         return (max(samples, window) - window) // hop + 1
 
-    def computed_seconds(self, seconds):
-        """Return the seconds of audio that an utterance costs."""
-        return seconds
-
-    @torch.no_grad()
-    def forward(self, wavs, lengths=None):
-        """Transform; see `modules.models.encoder.FrozenEncoder.forward`."""
-        if lengths is None:
-            lengths = torch.ones(len(wavs))
-        samples = torch.round(lengths.cpu().double() * wavs.shape[1])
-        features = [
-            self.transform(wav[:count].float())
-            for wav, count in zip(wavs, samples.long().tolist())
-        ]
-        frames = torch.tensor([len(one) for one in features])
-        padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
-        return padded[None], frames.to(wavs.device)
-
     def transform(self, waveform: torch.Tensor) -> torch.Tensor:
         """Return the features of one waveform.
 
@@ -173,7 +151,7 @@ class VocalEncoder(nn.Module):
         features : torch.Tensor
             Channels `SPECTRAL` and `VOICED`; [frames, hidden_size].
         """
-        power = self._power(waveform)
+        power = self._power(waveform.float())
         period, voicing = self._period(power)
         noise = 10 * torch.log10(voicing.clamp(min=1e-3) / (1 - voicing))
         level = _decibel(power.mean(dim=1))
@@ -262,27 +240,11 @@ class VocalEncoder(nn.Module):
         return torch.cat([columns, (bands @ self.dct)[:, 1:]], dim=1)
 
 
-class VocalUpstream:
-    """What is known of `VocalEncoder` without making it.
+class VocalUpstream(AcousticUpstream):
+    """What is known of `VocalEncoder` without making it."""
 
-    See `modules.models.upstream.HubUpstream`.
-    """
+    encoder = VocalEncoder
 
-    is_local = False
-    folder = None
-    num_hidden_states, hidden_size = (
-        VocalEncoder.num_hidden_states,
-        VocalEncoder.hidden_size,
-    )
-    count_frames = VocalEncoder.count_frames
-    computed_seconds = VocalEncoder.computed_seconds
-
-    def digest(self, precision="fp32"):
-        """Return the SHA-256 of its settings; it computes in fp32 always."""
-        settings = {"version": _VOCAL_VERSION, **VOCAL_SETTINGS}
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def make(self, precision="fp32"):
-        """Return the encoder."""
-        return VocalEncoder()
+    def settings(self):
+        """Return what the features depend on, as text."""
+        return as_text(_VOCAL_VERSION, VOCAL_SETTINGS)
