@@ -1,9 +1,11 @@
 """The model that is there: its folder is whole, and it answers."""
 
 import pathlib
+import shutil
 
 import pytest
 from safetensors import safe_open
+from speechbrain.inference.interfaces import foreign_class
 
 from modules.inference.loading import load_model, read_values
 from modules.inference.predictor import predict
@@ -52,3 +54,26 @@ def test_it_answers_with_its_encoder_in_a_folder():
     # Its training contains them.
     assert [answers[str(path)] for path in files] == list(letters.values())
     assert all(row.distance < 1.5 for row in found.rows)
+
+
+@pytest.mark.skipif(
+    not ENCODER.is_dir(), reason="Whisper tiny.en is not beside the repository"
+)
+def test_speechbrain_loads_it_with_the_code_of_the_repository(tmp_path):
+    folder = tmp_path / "emodb"
+    shutil.copytree(MODEL, folder)
+    hyperparams = folder / "hyperparams.yaml"
+    text = hyperparams.read_text(encoding="utf-8")
+    named = "encoder_hub: openai/whisper-tiny.en,vocal"
+    assert named in text
+    text = text.replace(named, f"encoder_hub: {ENCODER},vocal")
+    hyperparams.write_text(text, encoding="utf-8")
+    model = foreign_class(
+        source=str(folder),
+        pymodule_file="custom_interface.py",
+        classname="EmotionClassifier",
+    )
+    *_, label = model.classify_file(str(folder / "example.wav"))
+    expected, labels = load_model(str(MODEL), encoder_hub=str(ENCODER))
+    (row,) = predict(expected, [str(MODEL / "example.wav")], jobs=1).rows
+    assert label == [labels[int(row.log_probabilities.argmax())]]
