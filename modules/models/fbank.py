@@ -24,6 +24,7 @@ class FbankEncoder(AcousticEncoder):
 
     Example
     -------
+    >>> import torch
     >>> states, frames = FbankEncoder()(torch.randn(2, 16000))
     >>> states.shape, frames.tolist()
     (torch.Size([1, 2, 101, 80]), [101, 101])
