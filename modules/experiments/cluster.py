@@ -96,7 +96,7 @@ class ClusterLauncher:
         runs_per_job: int = 1,
     ):
         self.engine, self.jobs, self.threads = engine, jobs, threads
-        self.runs_per_job = runs_per_job
+        self.runs_per_job, self.job = runs_per_job, JOB
         self.folder = pathlib.Path(folder).resolve() / JOBS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.folder / "driver.lock", "a")
@@ -154,7 +154,7 @@ class ClusterLauncher:
                 while waiting and len(flying) < self.jobs:
                     flying.append(self._submit(waiting.popleft(), encodes))
                 self._poll()
-                if (text := self._count(waiting, flying)) != shown:
+                if (text := self.count(waiting, flying)) != shown:
                     show(text)
                     shown = text
                 for job in list(flying):
@@ -190,7 +190,7 @@ class ClusterLauncher:
             ],
         }
         write_json(self.folder / f"{key}.json", record)
-        command = [sys.executable, "-m", JOB, str(self.folder), key]
+        command = [sys.executable, "-m", self.job, str(self.folder), key]
         own_id = self.engine.submit(key, command)
         write_text(self.folder / f"{key}.id", f"{own_id}\n")
         self._states[key] = "queued"
@@ -206,14 +206,14 @@ class ClusterLauncher:
         if states is not None:
             self._states, self._is_fresh = states, True
 
-    def _count(self, waiting, flying):
-        """Return how many runs are queued and running."""
-        running = sum(len(job.tasks) for job in flying if self._runs(job))
+    def count(self, waiting, flying):
+        """Return how many runs are queued and running, for the terminal."""
+        running = sum(len(job.tasks) for job in flying if self.has_node(job))
         queued = sum(len(job.tasks) for job in flying) - running
         queued += sum(map(len, waiting))
         return f"{queued} queued, {running} running"
 
-    def _runs(self, job):
+    def has_node(self, job):
         """Return whether a job has a node now."""
         started = (self.folder / f"{job.key}.started").exists()
         self._any_started |= started
@@ -245,7 +245,8 @@ class ClusterLauncher:
     def _try_again(self, job, waiting):
         """Queue what a lost job has left, or give it up with its problem."""
         self._check_start(job)
-        if not job.progressed:
+        progressed = [task.has_progressed() for task in job.tasks]
+        if not job.progressed and not any(progressed):
             self._tries.update(task.folder for task in job.tasks)
         again = []
         for task in job.tasks:
@@ -265,13 +266,13 @@ class ClusterLauncher:
 
     def _check_start(self, job):
         """Give up where no job can start: the disk is not shared."""
-        self._runs(job)
+        self.has_node(job)
         self._unstarted += 1
         if not self._any_started and self._unstarted >= MOST_UNSTARTED:
             raise BadInput(
                 f"{self._unstarted} jobs of {self.engine.name} ended before "
-                f"they could write to {self.folder}: choose an "
-                "--output_folder on a disk that all nodes share, where this "
+                f"they could write to {self.folder}: choose an output "
+                "folder on a disk that all nodes share, where this "
                 "repository and its Python have the same path (logs: "
                 f"{self.folder / self.engine.name})"
             )

@@ -13,6 +13,7 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from modules.errors import BadInput, one_sentence
 from modules.experiments.processes import (
@@ -26,7 +27,9 @@ from modules.experiments.processes import (
 from modules.files import read_json, write_json, write_text
 
 
-def do_job(folder: pathlib.Path, key: str) -> None:
+def do_job(
+    folder: pathlib.Path, key: str, act: Callable[[dict], list[str]]
+) -> None:
     """Carry out a job, then write KEY.ended with the problem of each task.
 
     Arguments
@@ -35,6 +38,8 @@ def do_job(folder: pathlib.Path, key: str) -> None:
         On a disk that this node shares with the driver.
     key : str
         Names the job.
+    act : callable
+        Gets the content of KEY.json and returns the problem of each task.
 
     Raises
     ------
@@ -45,19 +50,23 @@ def do_job(folder: pathlib.Path, key: str) -> None:
     if not path.exists():
         raise BadInput(
             f"{path} is not on this node ({platform.node()}): choose an "
-            "--output_folder on a disk that all nodes share"
+            "output folder on a disk that all nodes share"
         )
     job = read_json(path)
     write_text(folder / f"{key}.started", f"{platform.node()}\n")
     os.chdir(job["working_folder"])
+    write_json(folder / f"{key}.ended", act(job))
+
+
+def _act(job):
+    """Encode for runs, or run them; return the problem of each."""
     context = prepare_forks(job["threads"])
     tasks = [
         Task(one["arguments"], pathlib.Path(one["folder"]))
         for one in job["tasks"]
     ]
-    act = _encode_one_of if job["encodes"] else _run_all
     with term_as_int():
-        write_json(folder / f"{key}.ended", act(tasks, context))
+        return (_encode_one_of if job["encodes"] else _run_all)(tasks, context)
 
 
 def _encode_one_of(tasks, context):
@@ -107,7 +116,7 @@ def main() -> None:
     """Carry out the job that the command line names."""
     _end_with_parent()
     with one_sentence():
-        do_job(pathlib.Path(sys.argv[1]), sys.argv[2])
+        do_job(pathlib.Path(sys.argv[1]), sys.argv[2], _act)
 
 
 if __name__ == "__main__":

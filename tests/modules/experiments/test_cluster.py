@@ -159,7 +159,7 @@ def test_a_node_without_the_folder_is_one_sentence(tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert "choose an --output_folder on a disk that all" in done.stderr
+    assert "choose an output folder on a disk that all" in done.stderr
 
 
 def version_of(monkeypatch, version):
