@@ -9,6 +9,7 @@ from modules.errors import BadInput
 from modules.files import check_vacant
 from modules.inference.annotations import ANNOTATIONS
 from modules.inference.audformat_output import SUFFIX, check_audformat
+from modules.inference.bulk_options import add_bulk, check_bulk
 from modules.inference.formats import EMBEDDINGS, TABLES, check_pyarrow
 
 
@@ -66,6 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_adaptation(parser)
     _add_outputs(parser)
     _add_computing(parser)
+    add_bulk(parser, _positive)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -263,7 +265,9 @@ def _check(options):
             "--summary averages segments: give --segments, --vad or --speakers"
         )
     _check_adaptation(options)
-    _check_output(options, is_over_time)
+    check_bulk(options)
+    if options.launcher is None:
+        _check_output(options, is_over_time)
     if options.live:
         _check_live(options)
 
