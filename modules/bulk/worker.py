@@ -9,9 +9,11 @@ or engine is gone finishes its part and ends: nobody else could do it sooner.
 """
 
 import fcntl
+import functools
 import os
 import pathlib
 import platform
+import signal
 import sys
 from collections.abc import Callable
 
@@ -91,6 +93,7 @@ def do_parts(
     score: Callable[[list[str]], tuple[Predictions, list[str]]],
     columns: Columns,
     tally: pathlib.Path,
+    parent: int,
 ) -> bool:
     """Do the parts that nobody does; return whether the end was reached.
 
@@ -102,10 +105,12 @@ def do_parts(
     columns : modules.inference.records.Columns
     tally : pathlib.Path
         Gets a byte for each part.
+    parent : int
+        The process without which no further part is begun.
     """
     from modules.bulk.parts import write_part
 
-    claims, parent = Claims(plan), os.getppid()
+    claims = Claims(plan)
     for number in range(len(plan)):
         path = plan.path(number)
         if path.exists() or claims.is_given_up(number):
@@ -127,7 +132,7 @@ def do_parts(
     return True
 
 
-def work(job: dict, make_scorer: Callable | None = None) -> list[str]:
+def work(job: dict, parent: int, make_scorer=None) -> list[str]:
     """Do parts as a job asks for them; return its problem, "" if none."""
     threads = job["threads"]
     (task,) = job["tasks"]
@@ -135,11 +140,9 @@ def work(job: dict, make_scorer: Callable | None = None) -> list[str]:
     try:
         plan = Plan(place.parents[1])
         _check_probe(plan.record["probe"])
-        if make_scorer is None:
-            make_scorer = _load
-        scorer = make_scorer(task["arguments"], threads)
+        scorer = (make_scorer or _load)(task["arguments"], threads)
         _check_identity(plan.record, scorer.identity)
-        if not do_parts(plan, scorer, scorer.columns, place):
+        if not do_parts(plan, scorer, scorer.columns, place, parent):
             sys.exit("the driver is gone")
     except BadInput as problem:
         return [str(problem)]
@@ -181,8 +184,18 @@ def _check_identity(record, identity):
         )
 
 
-def main(act: Callable[[dict], list[str]] = work) -> None:
-    """Carry out the job that the command line names."""
+def main(make_scorer: Callable | None = None) -> None:
+    """Carry out the job that the command line names, in a child process.
+
+    Ray kills the process that it started when its driver is gone, but not the
+    children of that process.
+    """
+    own = os.getpid()
+    if child := os.fork():
+        end = functools.partial(os.kill, child, signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *_: end())
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    act = functools.partial(work, parent=own, make_scorer=make_scorer)
     with one_sentence():
         do_job(pathlib.Path(sys.argv[1]), sys.argv[2], act)
 

@@ -70,7 +70,7 @@ def make_scorer(arguments, threads):
 def main():
     """Be a worker or the driver."""
     if len(sys.argv) == 3:
-        worker.main(lambda job: worker.work(job, make_scorer))
+        worker.main(make_scorer)
         return
     worker.JOB = "tests.cluster.bulk_stub"
     engines.Slurm.poll_seconds = 0.5

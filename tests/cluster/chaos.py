@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 
-from conftest import ROOT
-
 from tests.cluster import stub
 
+ROOT = pathlib.Path(__file__).parents[2]
 RUNS = 20
 
 
