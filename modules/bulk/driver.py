@@ -73,11 +73,16 @@ class Workers(ClusterLauncher):
     ):
         super().__init__(engine, folder / WORK, workers, threads)
         self.job = worker.JOB
-        self._bar, self._plan = None, None
+        self._bar: tqdm
+        self._plan: Plan
+        self._claims: Claims
         self._next_look, self._began = 0.0, (0, 0.0)
 
-    def work(self, plan: Plan, arguments: list[str]) -> list[str]:
+    def work(
+        self, plan: Plan, claims: Claims, arguments: list[str]
+    ) -> list[str]:
         """Have parts done until none is left; return the workers' problems."""
+        self._claims = claims
         finished = _count_finished(plan)
         count = min(self.jobs, len(plan) - finished)
         folder = plan.folder / WORK
@@ -106,7 +111,7 @@ class Workers(ClusterLauncher):
             return self._bar.postfix or ""
         begun = time.monotonic()
         finished = _count_finished(self._plan)
-        failed = len(Claims(self._plan).given_up())
+        failed = len(self._claims.given_up())
         now = time.monotonic()
         self._next_look = now + max(_LOOK_SECONDS, 20 * (now - begun))
         self._bar.update(finished - self._bar.n)
@@ -215,6 +220,9 @@ def score(options, arguments: list[str], identify=_identify) -> int:
             workers.close()
     if not given_up:
         shutil.rmtree(work, ignore_errors=True)
+        # Of a worker that was killed while it wrote.
+        for path in folder.glob(".part-*.parquet.*"):
+            path.unlink(missing_ok=True)
     _show(folder, summary, identity.warnings)
     return 1 if given_up or summary.failures else 0
 
@@ -239,7 +247,7 @@ def _do_all(workers, plan, arguments):
     while summary.parts + len(given_up) < len(plan):
         before = summary.parts
         _wait_for_others(plan, claims)
-        problems = workers.work(plan, arguments)
+        problems = workers.work(plan, claims, arguments)
         summary, given_up = _sweep(plan), claims.given_up()
         if summary.parts == before and not given_up:
             reason = problems[0] if problems else "no worker did a part"

@@ -55,8 +55,8 @@ def read_rows(source: str) -> Iterator[tuple[str, float | None]]:
     _check_list(source)
     with open(
         source, encoding="utf-8-sig", errors="surrogateescape", newline=""
-    ) as file:
-        lines = _lines(source, file)
+    ) as opened:
+        lines = _lines(source, opened)
         first = next(lines, "")
         columns = _columns(first)
         rows = (
@@ -80,8 +80,8 @@ def _check_list(source):
         raise BadInput(f"no such list or folder: {source} (check its name)")
     head = b"\0"
     if os.path.isfile(source):
-        with open(source, "rb") as file:
-            head = file.read(_HEAD)
+        with open(source, "rb") as opened:
+            head = opened.read(_HEAD)
     if b"\0" in head:
         raise _none_of(source)
 

@@ -44,7 +44,9 @@ def check_remote(file: str) -> None:
             "install fsspec"
         ) from problem
     for part in file.split("::"):
-        protocol = part.partition("://")[0]
+        protocol, mark, _ = part.partition("://")
+        if not mark and "/" in part:
+            continue  # the path of an archive, as in zip://a.wav::/x.zip
         try:
             fsspec.get_filesystem_class(protocol)
         except (ImportError, ValueError) as problem:
@@ -76,7 +78,7 @@ def fetched(files: list[str]) -> Iterator[tuple[dict[str, str], dict]]:
             if not is_remote(file):
                 names[file] = file
                 continue
-            ending = re.search(r"\.\w{1,8}$", file)
+            ending = re.search(r"\.\w{1,8}(?=$|::)", file)
             target = f"{folder}/{number:06}{ending[0] if ending else ''}"
             try:
                 _fetch(file, target)

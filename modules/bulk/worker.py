@@ -179,8 +179,8 @@ def _check_identity(record, identity):
     if identity.model != record["model"] or changed:
         raise BadInput(
             f"this node ({platform.node()}) has another model or other "
-            f"versions {changed} than the one where the command was given: "
-            "give both the same files and packages"
+            f"packages {changed} than the one where the command was given: "
+            "give both the same"
         )
 
 

@@ -6,8 +6,9 @@ from modules.errors import BadInput
 from modules.inference.formats import check_pyarrow
 
 # What needs all answers in one place, or belongs to few recordings.
-_NOT_IN_BULK = ("csv_file", "labels_map", "speakers", "adapt", "adapt_to")
-_NOT_IN_BULK += ("embeddings", "plot", "live")
+_NOT_IN_BULK = (
+    "csv_file labels_map speakers adapt adapt_to embeddings plot live"
+)
 _BULK_ALONE = ("workers", "part_hours", "launcher_options")
 
 
@@ -55,7 +56,7 @@ def check_bulk(options) -> None:
             if getattr(options, name) is not None:
                 raise BadInput(f"--{name} needs --launcher: add it")
         return
-    for name in _NOT_IN_BULK:
+    for name in _NOT_IN_BULK.split():
         if getattr(options, name):
             raise BadInput(
                 f"--launcher writes the answers alone, part by part: leave "

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def count_finished(folder):
 
 
 def run(folder, listed, engine, workers, model, more, kills=(), order=()):
-    """Run to the end, under kills; return (seconds, kills that were done).
+    """Run to the end, under kills; return (wall, CPU seconds, kills done).
 
     Arguments
     ---------
@@ -82,7 +83,7 @@ def run(folder, listed, engine, workers, model, more, kills=(), order=()):
     order : list of str
         When the share k / (n + 1) of the parts is there, the kill k of n.
     """
-    begun, done = time.monotonic(), []
+    begun, done, spent = time.monotonic(), [], _cpu_seconds()
     start = [folder, listed, engine, workers, model, more]
     driver = start_driver(*start)
     try:
@@ -108,7 +109,13 @@ def run(folder, listed, engine, workers, model, more, kills=(), order=()):
     finally:
         driver.kill()
         driver.wait()
-    return time.monotonic() - begun, done
+    return time.monotonic() - begun, _cpu_seconds() - spent, done
+
+
+def _cpu_seconds():
+    """Return what ended children have used; of Slurm and Ray the driver alone."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _children(numbers):
@@ -199,7 +206,7 @@ def campaign(folder, rows, workers, kills, seed, model, recordings, more):
                     order = [names[n % len(names)] for n in range(some)]
                     chosen.shuffle(order)
                     place = folder / f"{engine}-{count}-{some}"
-                    wall, done = run(
+                    wall, cpu, done = run(
                         place,
                         listed,
                         engine,
@@ -215,7 +222,13 @@ def campaign(folder, rows, workers, kills, seed, model, recordings, more):
                     found, digest = check(place, listed, reference, done)
                     reference = reference or digest
                     of = {name: done.count(name) for name in sorted(set(done))}
-                    yield {"run": place.name, "s": round(wall), **found, **of}
+                    yield {
+                        "run": place.name,
+                        "s": round(wall),
+                        "cpu_s": round(cpu),
+                        **found,
+                        **of,
+                    }
 
 
 def main():
