@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -73,18 +72,19 @@ def count_finished(folder):
     return sum(1 for _ in folder.glob("part-*.parquet"))
 
 
-def run(folder, listed, engine, workers, model, more, kills=(), order=()):
-    """Run to the end, under kills; return (wall, CPU seconds, kills done).
+def run(start, kills, order):
+    """Run to the end, under kills; return (seconds, kills that were done).
 
     Arguments
     ---------
+    start : list
+        Arguments of `start_driver`.
     kills : dict
         Name -> function that kills; None: the driver, which starts again.
     order : list of str
         When the share k / (n + 1) of the parts is there, the kill k of n.
     """
-    begun, done, spent = time.monotonic(), [], _cpu_seconds()
-    start = [folder, listed, engine, workers, model, more]
+    folder, begun, done = start[0], time.monotonic(), []
     driver = start_driver(*start)
     try:
         while (status := driver.poll()) is None:
@@ -109,13 +109,7 @@ def run(folder, listed, engine, workers, model, more, kills=(), order=()):
     finally:
         driver.kill()
         driver.wait()
-    return time.monotonic() - begun, _cpu_seconds() - spent, done
-
-
-def _cpu_seconds():
-    """Return what ended children have used; of Slurm and Ray the driver alone."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return time.monotonic() - begun, done
 
 
 def _children(numbers):
@@ -192,43 +186,41 @@ def check(folder, listed, reference, kills):
     }, digest
 
 
-def campaign(folder, rows, workers, kills, seed, model, recordings, more):
-    """Run every engine; give what was found of each run."""
+def campaign(options, more, engines=ENGINES):
+    """Run engines; give what was found of each run.
+
+    Arguments
+    ---------
+    options : argparse.Namespace
+        See `main`; runs are "workers:kills".
+    more : list of str
+        For predict.py.
+    engines : sequence of str
+    """
+    folder, chosen = options.folder, random.Random(options.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    listed, chosen = folder / "list.csv", random.Random(seed)
-    write_list(listed, rows, recordings)
-    reference = None
-    for engine in ENGINES:
+    listed = folder / "list.csv"
+    if not listed.exists():
+        write_list(listed, options.rows, options.recordings)
+    calm = sorted(folder.glob(f"{ENGINES[0]}-*-0"))
+    reference = read_folder(calm[0])[0] if calm else None
+    for engine in engines:
         with started(engine, chosen) as killable:
-            for count in workers:
-                for some in (0, kills) if count == 2 else (0,):
-                    names = list(killable)
-                    order = [names[n % len(names)] for n in range(some)]
-                    chosen.shuffle(order)
-                    place = folder / f"{engine}-{count}-{some}"
-                    wall, cpu, done = run(
-                        place,
-                        listed,
-                        engine,
-                        count,
-                        model,
-                        more,
-                        killable,
-                        order,
-                    )
-                    wait_for(
-                        lambda: not processes_of(f"{place}/.work/jobs emotion-")
-                    )
-                    found, digest = check(place, listed, reference, done)
-                    reference = reference or digest
-                    of = {name: done.count(name) for name in sorted(set(done))}
-                    yield {
-                        "run": place.name,
-                        "s": round(wall),
-                        "cpu_s": round(cpu),
-                        **found,
-                        **of,
-                    }
+            for text in options.runs:
+                workers, kills = map(int, text.split(":"))
+                names = list(killable)
+                order = [names[n % len(names)] for n in range(kills)]
+                chosen.shuffle(order)
+                place = folder / f"{engine}-{workers}-{kills}"
+                start = [place, listed, engine, workers, options.model, more]
+                wall, done = run(start, killable, order)
+                wait_for(
+                    lambda: not processes_of(f"{place}/.work/jobs emotion-")
+                )
+                found, digest = check(place, listed, reference, done)
+                reference = reference or digest
+                of = {name: done.count(name) for name in sorted(set(done))}
+                yield {"run": place.name, "s": round(wall), **found, **of}
 
 
 def main():
@@ -236,14 +228,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--engines", nargs="+", default=ENGINES)
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        default=["1:0", "2:0", "2:20", "4:0"],
+        metavar="WORKERS:KILLS",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="stub")
     parser.add_argument("--recordings")
     options, more = parser.parse_known_args()
     os.environ.setdefault("STUB_SECONDS", "0.1")
-    for found in campaign(**vars(options), more=more):
+    for found in campaign(options, more, options.engines):
         print(json.dumps(found), flush=True)
 
 
