@@ -241,19 +241,19 @@ def _check_folder(folder):
 def _do_all(workers, plan, arguments):
     """Have all parts done; return a summary and those that are given up."""
     claims = Claims(plan)
-    shutil.rmtree(claims.folder / TRIES)
-    claims = Claims(plan)
+    for path in (claims.folder / TRIES).iterdir():
+        path.unlink(missing_ok=True)
     summary, given_up = _sweep(plan), []
     while summary.parts + len(given_up) < len(plan):
         before = summary.parts
         _wait_for_others(plan, claims)
         problems = workers.work(plan, claims, arguments)
         summary, given_up = _sweep(plan), claims.given_up()
-        if summary.parts == before and not given_up:
-            reason = problems[0] if problems else "no worker did a part"
+        # Without a problem, all that is left is at work elsewhere.
+        if summary.parts == before and problems:
             raise BadInput(
-                f"{reason} (logs: {workers.folder}): the same command, started "
-                "again, goes on"
+                f"{problems[0]} (logs: {workers.folder}): the same command, "
+                "started again, goes on"
             )
         for problem in set(problems):
             print(f"warning: {printable(problem)}", file=sys.stderr)

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from conftest import ROOT
 
-from modules.bulk import worker
+from modules.bulk import driver, worker
 from modules.bulk.parts import check_part, read_part, write_part
 from modules.bulk.plan import open_plan
 from modules.bulk.worker import Claims, do_parts
@@ -165,3 +165,38 @@ def test_metadata_is_part_of_the_bytes(plan):
         write_part(plan, 0, columns, *found)
         contents.append(plan.path(0).read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_what_is_left_is_at_work_elsewhere(plan, monkeypatch):
+    """The workers of a lost driver do the last part: no worker of ours does."""
+    do_all(plan)
+    content = plan.path(9).read_bytes()
+    plan.path(9).unlink()
+    rounds = []
+
+    def work(*_):
+        rounds.append(1)
+        if len(rounds) == 2:
+            plan.path(9).write_bytes(content)
+        return []
+
+    workers = types.SimpleNamespace(work=work, folder=plan.folder)
+    summary, given_up = driver._do_all(workers, plan, [])
+    assert len(rounds) == 2 and summary.parts == 10 and not given_up
+    plan.path(9).unlink()
+    workers.work = lambda *_: ["no model here"]
+    with pytest.raises(BadInput, match="no model here"):
+        driver._do_all(workers, plan, [])
+
+
+def test_a_part_that_is_given_up_ends_the_command(plan, capsys):
+    def work(*_):
+        for _ in range(worker.MOST_TRIES):
+            Claims(plan).begin(7)
+        do_all(plan)
+        return []
+
+    workers = types.SimpleNamespace(work=work, folder=plan.folder)
+    summary, given_up = driver._do_all(workers, plan, [])
+    assert given_up == [7] and summary.parts == 9
+    assert "part 7 is given up" in capsys.readouterr().err
