@@ -36,6 +36,9 @@ class GradientDescent:
         that is done, see `modules.training.schedule`; None: 1.
     layer_lr : float
         Learning rate of the weights of the layers; None: that of the rest.
+    class_weights : str
+        "balanced": utterances of rare classes count more in the loss, see
+        `modules.training.targets`. None: all count alike.
     """
 
     brain_class = EmotionBrain
@@ -51,6 +54,7 @@ class GradientDescent:
         average_checkpoints: int = 1,
         schedule: Callable | None = None,
         layer_lr: float | None = None,
+        class_weights: str | None = None,
     ):
         self.seed = seed
         self.number_of_epochs = number_of_epochs
@@ -61,6 +65,7 @@ class GradientDescent:
         self.average_checkpoints = average_checkpoints
         self.schedule = schedule
         self.layer_lr = layer_lr
+        self.class_weights = class_weights
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; any can be."""
@@ -87,6 +92,8 @@ class GradientDescent:
         """
         brain = self.make_brain(run, run_opts, upstream, head)
         self.prepare(brain, upstream, datasets)
+        labels = datasets["train"].targets
+        brain.set_class_weights(labels, head.num_classes)
         loader = {"batch_size": self.batch_size, "collate_fn": as_is}
         brain.fit(
             brain.hparams.epoch_counter,

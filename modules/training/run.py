@@ -32,6 +32,7 @@ from modules.training.run_checks import wrong_results, wrong_rows
 from modules.training.standardizations import read_standardization
 
 LABELS = "label_encoder.txt"
+LEFT_OUT = "left_out_predictions.csv"
 STANDARDIZATIONS = "standardizations.safetensors"
 SPLITS = ("train", "dev", "test")
 _SPLIT_OF = {"predictions.csv": "test", "dev_predictions.csv": "dev"}

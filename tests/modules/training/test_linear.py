@@ -17,15 +17,16 @@ from modules.training.linear import (
     check_linear,
     embed,
 )
+from modules.training.targets import make_targets
 
 MEANS, BOTH = {"means": 1}, {"means": 1, "correlations": 1}
 CANDIDATES = [MEANS, BOTH]
 
 
 def test_soft_targets_and_smoothing_by_hand():
-    trainer = LinearTrainer(label_smoothing=0.3, soft_labels="recognised")
     entries = [{"recognised": 1.0, "wav": "a"}, {"recognised": 0.8, "wav": "b"}]
-    targets = trainer.make_targets(torch.tensor([0, 2]), 3, entries)
+    labels = torch.tensor([0, 2])
+    targets = make_targets(labels, 3, entries, "recognised", 0.3)
     expected = [[0.8, 0.1, 0.1], [0.17, 0.17, 0.66]]
     np.testing.assert_allclose(targets.numpy(), expected)
 
