@@ -8,7 +8,7 @@ import zipfile
 
 from modules.errors import BadInput
 from modules.files import whole_file, write_text
-from modules.inference.records import DISTANCE
+from modules.inference.records import DISTANCE, emotion_of
 
 TABLES = (".csv", ".jsonl", ".parquet")
 EMBEDDINGS = (".npz", ".parquet")
@@ -41,7 +41,7 @@ def format_table(rows, labels: list[str]) -> str:
                 *(getattr(row, name) or "" for name in more),
                 f"{row.start:.2f}",
                 f"{row.end:.2f}",
-                labels[int(row.log_probabilities.argmax())],
+                emotion_of(row, labels),
                 *(f"{p:.3f}" for p in row.log_probabilities.exp().tolist()),
             ]
         )

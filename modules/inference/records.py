@@ -9,7 +9,35 @@ if TYPE_CHECKING:  # predict.py --help does not wait for PyTorch
 _OF_LIST = "list_"
 _START = ("file", "channel", "speaker", "start", "end", "emotion")
 PROBLEM = "problem"
+# The answer where no class is probable enough.
+UNKNOWN = "unknown"
+RESTRICTED = "the threshold of --min_precision is that of all classes: leave out --labels"
 DISTANCE = "distance"
+
+
+def emotion_of(row: "Row", labels: list[str]) -> str:
+    """Return the name of the most probable class, or `UNKNOWN`."""
+    if not row.is_known:
+        return UNKNOWN
+    return labels[int(row.log_probabilities.argmax())]
+
+
+def reject(rows: list["Row"], threshold: float) -> list["Row"]:
+    """Return rows of which those below a threshold are unknown.
+
+    Arguments
+    ---------
+    rows : list of Row
+        Answers.
+    threshold : float
+        Of the highest probability; 0: none is unknown.
+    """
+    return [
+        row._replace(
+            is_known=row.log_probabilities.max().exp().item() >= threshold
+        )
+        for row in rows
+    ]
 
 
 class Columns:
@@ -61,7 +89,7 @@ class Columns:
             "speaker": row.speaker,
             "start": round(row.start, 3),
             "end": round(row.end, 3),
-            "emotion": self.labels[int(scores.argmax())],
+            "emotion": emotion_of(row, self.labels),
         }
         for label, p in zip(self.labels, scores.exp().tolist()):
             values[f"p_{label}"] = round(p, 6)
@@ -83,6 +111,42 @@ class Columns:
         return found
 
 
+def average(rows: list["Row"], weights: list[float] | None = None) -> "Row":
+    """Return one row for several of a recording, from its start.
+
+    Arguments
+    ---------
+    rows : list of Row
+        In the order of time.
+    weights : list of float
+        Of the mean of the probabilities; by default all are equal.
+
+    Returns
+    -------
+    row : Row
+        The log of the mean probabilities; the mean of embeddings and distances.
+    """
+    import torch
+
+    last = rows[-1]._replace(start=rows[0].start)
+    if len(rows) == 1:
+        return last
+    weights = torch.ones(len(rows)) if weights is None else weights
+    weights = torch.as_tensor(weights, dtype=torch.float32)[:, None]
+    scores = torch.stack([row.log_probabilities for row in rows])
+    scores = torch.log_softmax((scores + weights.log()).logsumexp(0), dim=0)
+    last = last._replace(log_probabilities=scores)
+    if last.distance is not None:
+        distances = torch.tensor([row.distance for row in rows])
+        distance = (weights[:, 0] * distances).sum() / weights.sum()
+        last = last._replace(distance=distance.item())
+    if last.embedding is None:
+        return last
+    embeddings = torch.stack([row.embedding for row in rows])
+    mean = (weights * embeddings).sum(0) / weights.sum()
+    return last._replace(embedding=mean)
+
+
 def summarise(rows: list["Row"]) -> list["Row"]:
     """Return one row for each speaker, or else channel, of each recording.
 
@@ -97,8 +161,6 @@ def summarise(rows: list["Row"]) -> list["Row"]:
         The mean of the probabilities of the segments, weighted by their
         durations, from the first start to the last end.
     """
-    from modules.inference.predictor import average
-
     groups = {}
     for row in rows:
         groups.setdefault((row.file, row.channel, row.speaker), []).append(row)
