@@ -12,7 +12,7 @@ from modules.training.checkpoints import (
     dev_rank,
     mean_weights,
 )
-from modules.training.metrics import Predictions
+from modules.training.metrics import Predictions, score
 from modules.training.targets import class_weights
 
 CURVE = "learning_curve.json"
@@ -127,11 +127,14 @@ class EmotionBrain(sb.Brain):
             self.train_loss = stage_loss
         if stage != sb.Stage.VALID:
             return
-        accuracy = self.predictions().accuracy()
+        found = self.predictions()
+        accuracy = found.accuracy()
+        classes = [str(i) for i in range(found.log_probabilities.shape[1])]
+        recall = score(*found.pairs(), classes)["UA"]
         self.hparams.train_logger.log_stats(
             {"epoch": epoch},
             train_stats={"loss": self.train_loss},
-            valid_stats={"loss": stage_loss, "WA": accuracy},
+            valid_stats={"loss": stage_loss, "WA": accuracy, "UA": recall},
         )
         self._extend_curve(epoch, stage_loss, accuracy)
         self.checkpointer.save_and_keep_only(
