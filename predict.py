@@ -28,7 +28,7 @@ from modules.errors import BadInput, one_sentence, printable
 from modules.inference.formats import format_table
 from modules.inference.options import parse
 from modules.inference.places import check_places
-from modules.inference.records import emotion_of
+from modules.inference.records import check_column, emotion_of
 
 # What computes is imported where it is used: --help and a wrong option take
 # a moment, not seconds.
@@ -111,6 +111,9 @@ def answer(options, warned):
     from modules.inference.recordings import find_files
 
     listed, labels_map = read_list(options)
+    columns = {file: one.columns for file, one in listed.items()}
+    if options.summary_by:
+        check_column(columns, options.summary_by)
     files, problems = find_files(options.paths or list(listed))
     job.check_output(options, files)
     cutter, settings = job.make_cutter(options, files)
@@ -124,14 +127,17 @@ def answer(options, warned):
     rows = job.finish_rows(engine, found, options)
     problems += found.problems
     warned += job.warn_of_model(engine, found.rows, options)
-    columns = {file: one.columns for file, one in listed.items()}
+    written = rows, problems, columns
+    if options.summary_by:
+        written = job.group(engine, *written, options.summary_by)
     try:
-        job.write_outputs(options, engine.labels, rows, problems, columns)
+        job.write_outputs(options, engine.labels, *written)
     finally:
         if rows:
             table = format_table(
-                [row._replace(file=printable(row.file)) for row in rows],
+                [row._replace(file=printable(row.file)) for row in written[0]],
                 [printable(label) for label in engine.labels],
+                options.summary_by and printable(options.summary_by),
             )
             show([table], sys.stdout)
         if labels_map is not None and rows:

@@ -26,7 +26,7 @@ from modules.inference.loading import (
 from modules.inference.options import suffix_of
 from modules.inference.predictor import Predictions, choose_device, predict
 from modules.inference.recordings import Cutter, check_segments
-from modules.inference.records import Columns, reject, summarise
+from modules.inference.records import Columns, reject, summarise, summarise_by
 from modules.inference.restriction import choose_labels, restrict
 from modules.inference.unlike import warn_of_unlike
 
@@ -254,6 +254,25 @@ def finish_rows(engine: Engine, predictions: Predictions, options):
     return reject(rows, engine.threshold)
 
 
+def group(engine: Engine, rows, problems, listed, column):
+    """Return rows and problems by a column, and its columns of the list.
+
+    Arguments
+    ---------
+    engine : Engine
+        Has the threshold.
+    rows, problems : list
+        Of recordings or segments.
+    listed : dict
+        File -> columns of the list.
+    column : str
+        See `modules.inference.records.summarise_by`.
+    """
+    grouped, columns = summarise_by(rows, column, listed)
+    problems = [p._replace(file=str(listed[p.file][column])) for p in problems]
+    return reject(grouped, engine.threshold), problems, columns
+
+
 def write_outputs(options, labels, rows, problems, listed) -> None:
     """Write the output and the embeddings, each whole or not at all.
 
@@ -275,6 +294,7 @@ def write_outputs(options, labels, rows, problems, listed) -> None:
         any(answer.channel is not None for answer in [*rows, *problems]),
         options.speakers is not None,
         listed,
+        options.summary_by,
     )
     suffix = suffix_of(options.output)
     if options.embeddings and rows:

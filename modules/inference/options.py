@@ -175,6 +175,12 @@ def _add_outputs(parser):
         "segments: the mean of their probabilities, weighted by duration",
     )
     parser.add_argument(
+        "--summary_by",
+        metavar="COLUMN",
+        help="one row per value of a column of --csv_file, such as speaker: "
+        "the mean of the probabilities, weighted by duration",
+    )
+    parser.add_argument(
         "--labels",
         type=_names,
         metavar="A,B,...",
@@ -268,6 +274,14 @@ def _check(options):
         raise BadInput(
             "--summary averages segments: give --segments, --vad or --speakers"
         )
+    if options.summary_by and not options.csv_file:
+        raise BadInput(
+            "--summary_by needs --csv_file, the list with the column"
+        )
+    if options.summary_by and options.summary:
+        raise BadInput(
+            "--summary and --summary_by both replace rows: choose one of them"
+        )
     if options.min_precision and options.labels:
         raise BadInput(RESTRICTED)
     _check_adaptation(options)
@@ -312,6 +326,11 @@ def _check_output(options, is_over_time):
             f"--output *{suffix} has emotion over time: give --segments, "
             "--vad or --speakers, and leave out --summary"
         )
+    if options.summary_by and suffix not in (None, *TABLES):
+        raise BadInput(
+            f"--output *{suffix} has a row per recording or segment, not per "
+            f"{options.summary_by}: choose .csv, .jsonl or .parquet"
+        )
     if suffix == ".rttm" and options.speakers:
         raise BadInput(
             "--output *.rttm has one name per turn, the emotion or the "
@@ -340,7 +359,7 @@ def _check_output(options, is_over_time):
 def _check_live(options):
     """Refuse what makes no sense for sound that is still coming."""
     others = ["csv_file", "output", "embeddings", "plot", "vad", "speakers"]
-    for name in [*others, "summary", "adapt"]:
+    for name in [*others, "summary", "summary_by", "adapt"]:
         if getattr(options, name):
             raise BadInput(
                 f"--live prints its answers as they come: leave out --{name}"

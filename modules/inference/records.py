@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from modules.errors import BadInput
+
 if TYPE_CHECKING:  # predict.py --help does not wait for PyTorch
     from modules.inference.predictor import Row
 
@@ -51,6 +53,9 @@ class Columns:
         Whether rows have a channel or a speaker.
     listed : dict
         File -> (column -> value) of a list, whose columns are kept.
+    by : str
+        Column of a list by which rows are summarised, see `summarise_by`: it
+        takes the place of file, and seconds that of start and end.
     """
 
     def __init__(
@@ -59,11 +64,14 @@ class Columns:
         has_channels: bool = False,
         has_speakers: bool = False,
         listed: dict[str, dict] | None = None,
+        by: str | None = None,
     ):
-        self.labels, self.listed = labels, listed or {}
+        self.labels, self.listed, self.by = labels, listed or {}, by
         left_out = {"channel"} if not has_channels else set()
         left_out |= {"speaker"} if not has_speakers else set()
         self.names = [name for name in _START if name not in left_out]
+        if by is not None:
+            self.names = [by, "seconds", "emotion"]
         self.names += [f"p_{label}" for label in labels]
         self.names += [DISTANCE, PROBLEM]
         kept = dict.fromkeys(n for v in self.listed.values() for n in v)
@@ -89,6 +97,7 @@ class Columns:
             "speaker": row.speaker,
             "start": round(row.start, 3),
             "end": round(row.end, 3),
+            "seconds": round(row.end - row.start, 3),
             "emotion": emotion_of(row, self.labels),
         }
         for label, p in zip(self.labels, scores.exp().tolist()):
@@ -100,12 +109,16 @@ class Columns:
     def failure(self, problem) -> dict:
         """Return a `modules.inference.recordings.Problem` as a record."""
         file, channel, sentence = problem
+        if self.by is not None:
+            return {self.by: file, PROBLEM: sentence}
         values = {"file": file, "channel": channel, PROBLEM: sentence}
         return self._finish(values)
 
     def _finish(self, values):
         """Return the values that have a column, and those of the list."""
         found = {k: v for k, v in values.items() if k in self.names}
+        if self.by is not None:
+            found[self.by] = values["file"]
         for name, value in self.listed.get(values["file"], {}).items():
             found[self._renamed[name]] = value
         return found
@@ -170,3 +183,92 @@ def summarise(rows: list["Row"]) -> list["Row"]:
         end = max(row.end for row in own)
         found.append(average(own, seconds)._replace(end=end))
     return found
+
+
+def check_column(listed: dict[str, dict], column: str) -> None:
+    """Refuse a column by which a list cannot be summarised.
+
+    Arguments
+    ---------
+    listed : dict
+        File -> (column -> value).
+    column : str
+        Its name.
+
+    Raises
+    ------
+    BadInput
+        If there is none of this name, or a recording has no value.
+    """
+    names = list(dict.fromkeys(n for own in listed.values() for n in own))
+    if column not in names:
+        raise BadInput(
+            f"--summary_by {column}: the list has no such column: choose one "
+            f"of {', '.join(names)}"
+        )
+    if column in ("seconds", "emotion", DISTANCE, PROBLEM):
+        raise BadInput(
+            f"--summary_by {column}: the output has a column of that name: "
+            "rename it in the list"
+        )
+    for file, own in listed.items():
+        if not _text(own.get(column)):
+            raise BadInput(
+                f"--summary_by {column}: the list has no {column} for {file}: "
+                "fill it in"
+            )
+
+
+def _text(value):
+    """Return a value of a list as text."""
+    return "" if value is None else str(value).strip()
+
+
+def summarise_by(
+    rows: list["Row"], column: str, listed: dict[str, dict]
+) -> tuple[list["Row"], dict[str, dict]]:
+    """Return one row for each value of a column of the list.
+
+    Arguments
+    ---------
+    rows : list of Row
+        Recordings or segments.
+    column : str
+        From `check_column`.
+    listed : dict
+        File -> (column -> value).
+
+    Returns
+    -------
+    rows : list of Row
+        In the place of the file the value; the mean of the probabilities,
+        weighted by durations, and from 0 to their sum.
+    listed : dict
+        Value -> number of ``recordings`` that have an answer, and the other
+        columns in which they have one value.
+    """
+    groups: dict[str, list] = {}
+    for row in rows:
+        value = _text(listed[row.file][column])
+        groups.setdefault(value, []).append(row)
+    found, columns = [], {}
+    for value, own in groups.items():
+        seconds = [row.end - row.start for row in own]
+        whole = average(own, seconds)
+        found.append(
+            whole._replace(
+                file=value,
+                start=0.0,
+                end=sum(seconds),
+                channel=None,
+                speaker=None,
+            )
+        )
+        entries = [listed[file] for file in dict.fromkeys(r.file for r in own)]
+        shared = {
+            name: entry
+            for name, entry in entries[0].items()
+            if name != column and all(e.get(name) == entry for e in entries)
+        }
+        columns[value] = {"recordings": len(entries)} | shared
+    return found, columns
