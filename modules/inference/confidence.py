@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import beta
 
 from modules.errors import BadInput
 from modules.files import read_json
@@ -50,6 +49,8 @@ class Curve(NamedTuple):
         (Biometrika 26, 1934): of few answers it is far below their accuracy.
         It takes utterances for independent and a threshold for given.
         """
+        from scipy.stats import beta  # takes a second
+
         wrong = self.answered - self.right
         bounds = beta.ppf(1 - _LEVEL, self.right, wrong + 1)
         return np.where(self.right > 0, bounds, 0.0)

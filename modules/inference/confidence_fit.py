@@ -1,6 +1,10 @@
 """The curve of a model's confidence from its runs, and what a card shows of it."""
 
+from __future__ import annotations
+
+import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +17,9 @@ from modules.inference.confidence import (
     make_curve,
 )
 from modules.inference.records import UNKNOWN
-from modules.training.run import LEFT_OUT, Run
+
+if TYPE_CHECKING:  # predict.py does not wait for the training
+    from modules.training.run import Run
 
 # What a card lists.
 _SHOWN = (0.8, 0.9, 0.95)
@@ -37,15 +43,14 @@ def fit_curve(runs: Sequence[Run]) -> Curve | None:
     labels = runs[0].labels
     if UNKNOWN in labels:
         return None
-    left_out = all((run.folder / LEFT_OUT).exists() for run in runs)
-    source = LEFT_OUT_SPEAKERS if left_out else DEV
-    name = LEFT_OUT if left_out else "dev_predictions.csv"
+    source, tables = LEFT_OUT_SPEAKERS, [r.left_out_predictions() for r in runs]
+    if None in tables:
+        source = DEV
+        tables = [run.predictions("dev_predictions.csv") for run in runs]
     found: dict[str, list] = {}
-    for run in runs:
-        for row in run.predictions(name):
-            chances = [float(row[label]) for label in labels]
-            own = found.setdefault(row["utterance"], [row["truth"]])
-            own.append(chances)
+    for row in itertools.chain.from_iterable(tables):
+        chances = [float(row[label]) for label in labels]
+        found.setdefault(row["utterance"], [row["truth"]]).append(chances)
     means = np.array([np.mean(own[1:], axis=0) for own in found.values()])
     truth = np.array([labels.index(own[0]) for own in found.values()])
     right = means.argmax(axis=1) == truth

@@ -21,45 +21,10 @@ from modules.inference.recordings import (
     cut_files,
     make_batches,
 )
-from modules.inference.records import average
+from modules.inference.records import Row, average
 
 # Threads of their own beyond this only wait for each other.
 MOST_JOBS = 64
-
-
-class Row(NamedTuple):
-    """The answer for a recording, a segment or a channel of one.
-
-    Attributes
-    ----------
-    file : str
-        The recording.
-    start, end : float
-        Seconds.
-    log_probabilities : torch.Tensor
-        [classes].
-    channel : str
-        "left", "right" or a number from 1, where each is classified.
-    speaker : str
-        Whose turn it is, where turns are given.
-    embedding : torch.Tensor
-        [values], where embeddings are wanted.
-    distance : float
-        From the recordings of the training, see `modules.models.distance`;
-        None: the model has none.
-    is_known : bool
-        Whether the highest probability is high enough for an answer.
-    """
-
-    file: str
-    start: float
-    end: float
-    log_probabilities: torch.Tensor
-    channel: str | None = None
-    speaker: str | None = None
-    embedding: torch.Tensor | None = None
-    distance: float | None = None
-    is_known: bool = True
 
 
 class Predictions(NamedTuple):

@@ -1,11 +1,13 @@
 """One answer as plain values: the only place where a row of output is built."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from modules.errors import BadInput
 
 if TYPE_CHECKING:  # predict.py --help does not wait for PyTorch
-    from modules.inference.predictor import Row
+    import torch
 
 # A list's own column gets this in front where an answer has such a column.
 _OF_LIST = "list_"
@@ -17,14 +19,49 @@ RESTRICTED = "the threshold of --min_precision is that of all classes: leave out
 DISTANCE = "distance"
 
 
-def emotion_of(row: "Row", labels: list[str]) -> str:
+class Row(NamedTuple):
+    """The answer for a recording, a segment or a channel of one.
+
+    Attributes
+    ----------
+    file : str
+        The recording.
+    start, end : float
+        Seconds.
+    log_probabilities : torch.Tensor
+        [classes].
+    channel : str
+        "left", "right" or a number from 1, where each is classified.
+    speaker : str
+        Whose turn it is, where turns are given.
+    embedding : torch.Tensor
+        [values], where embeddings are wanted.
+    distance : float
+        From the recordings of the training, see `modules.models.distance`;
+        None: the model has none.
+    is_known : bool
+        Whether the highest probability is high enough for an answer.
+    """
+
+    file: str
+    start: float
+    end: float
+    log_probabilities: torch.Tensor
+    channel: str | None = None
+    speaker: str | None = None
+    embedding: torch.Tensor | None = None
+    distance: float | None = None
+    is_known: bool = True
+
+
+def emotion_of(row: Row, labels: list[str]) -> str:
     """Return the name of the most probable class, or `UNKNOWN`."""
     if not row.is_known:
         return UNKNOWN
     return labels[int(row.log_probabilities.argmax())]
 
 
-def reject(rows: list["Row"], threshold: float) -> list["Row"]:
+def reject(rows: list[Row], threshold: float) -> list[Row]:
     """Return rows of which those below a threshold are unknown.
 
     Arguments
@@ -88,7 +125,7 @@ class Columns:
         """The columns of the list, as they are named in the output."""
         return list(self._renamed.values())
 
-    def record(self, row: "Row") -> dict:
+    def record(self, row: Row) -> dict:
         """Return an answer as column -> value."""
         scores = row.log_probabilities
         values = {
@@ -124,7 +161,7 @@ class Columns:
         return found
 
 
-def average(rows: list["Row"], weights: list[float] | None = None) -> "Row":
+def average(rows: list[Row], weights: list[float] | None = None) -> Row:
     """Return one row for several of a recording, from its start.
 
     Arguments
@@ -160,7 +197,7 @@ def average(rows: list["Row"], weights: list[float] | None = None) -> "Row":
     return last._replace(embedding=mean)
 
 
-def summarise(rows: list["Row"]) -> list["Row"]:
+def summarise(rows: list[Row]) -> list[Row]:
     """Return one row for each speaker, or else channel, of each recording.
 
     Arguments
@@ -225,8 +262,8 @@ def _text(value):
 
 
 def summarise_by(
-    rows: list["Row"], column: str, listed: dict[str, dict]
-) -> tuple[list["Row"], dict[str, dict]]:
+    rows: list[Row], column: str, listed: dict[str, dict]
+) -> tuple[list[Row], dict[str, dict]]:
     """Return one row for each value of a column of the list.
 
     Arguments

@@ -287,6 +287,12 @@ class Run:
             raise self._damaged(name, wrong)
         return rows
 
+    def left_out_predictions(self) -> list[dict] | None:
+        """Return the rows of `LEFT_OUT`; None if the trainer writes none."""
+        if not (self.folder / LEFT_OUT).exists():
+            return None
+        return self.predictions(LEFT_OUT)
+
     def _read(self, name):
         """Read a JSON file that contains a mapping."""
         path = self.folder / name
