@@ -44,7 +44,7 @@ def fit_curve(runs: Sequence[Run]) -> Curve | None:
     if UNKNOWN in labels:
         return None
     source, tables = LEFT_OUT_SPEAKERS, [r.left_out_predictions() for r in runs]
-    if None in tables:
+    if not all(tables):
         source = DEV
         tables = [run.predictions("dev_predictions.csv") for run in runs]
     found: dict[str, list] = {}

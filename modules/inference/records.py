@@ -181,19 +181,19 @@ def average(rows: list[Row], weights: list[float] | None = None) -> Row:
     last = rows[-1]._replace(start=rows[0].start)
     if len(rows) == 1:
         return last
-    weights = torch.ones(len(rows)) if weights is None else weights
-    weights = torch.as_tensor(weights, dtype=torch.float32)[:, None]
+    weights = [1.0] * len(rows) if weights is None else weights
+    shares = torch.tensor(weights, dtype=torch.float32)[:, None]
     scores = torch.stack([row.log_probabilities for row in rows])
-    scores = torch.log_softmax((scores + weights.log()).logsumexp(0), dim=0)
+    scores = torch.log_softmax((scores + shares.log()).logsumexp(0), dim=0)
     last = last._replace(log_probabilities=scores)
     if last.distance is not None:
         distances = torch.tensor([row.distance for row in rows])
-        distance = (weights[:, 0] * distances).sum() / weights.sum()
+        distance = (shares[:, 0] * distances).sum() / shares.sum()
         last = last._replace(distance=distance.item())
     if last.embedding is None:
         return last
-    embeddings = torch.stack([row.embedding for row in rows])
-    mean = (weights * embeddings).sum(0) / weights.sum()
+    found = [row.embedding for row in rows if row.embedding is not None]
+    mean = (shares * torch.stack(found)).sum(0) / shares.sum()
     return last._replace(embedding=mean)
 
 

@@ -52,9 +52,9 @@ def fit_distance(distance, embeddings, labels, speakers) -> torch.Tensor | None:
         found[left] = distance(whole.to(distance.mean)).cpu()
     if not folds:
         return None
-    limit = float(np.quantile(found.numpy(), _LEFT_OUT_WITHIN))
-    _fit(distance, values, max(limit, 1e-6))
-    return 1 + (distance.temperature - 1) * (found > limit)
+    limit = max(float(np.quantile(found.numpy(), _LEFT_OUT_WITHIN)), 1e-6)
+    _fit(distance, values, limit)
+    return distance.temperature_at(found / limit)
 
 
 @torch.no_grad()

@@ -287,11 +287,10 @@ class Run:
             raise self._damaged(name, wrong)
         return rows
 
-    def left_out_predictions(self) -> list[dict] | None:
-        """Return the rows of `LEFT_OUT`; None if the trainer writes none."""
-        if not (self.folder / LEFT_OUT).exists():
-            return None
-        return self.predictions(LEFT_OUT)
+    def left_out_predictions(self) -> list[dict]:
+        """Return the rows of `LEFT_OUT`; none if there is no such file."""
+        there = (self.folder / LEFT_OUT).exists()
+        return self.predictions(LEFT_OUT) if there else []
 
     def _read(self, name):
         """Read a JSON file that contains a mapping."""
