@@ -33,13 +33,14 @@ _MOST_UPLOAD = "500mb"
 _DELETE = (600, 3600)
 _WORDS = """\
 <p class="ser-limits">The answer is one of {count} words for the sound of a voice;
-it does not measure what a person feels. Every recording gets one of them, also where
-none fits. On other corpora, languages and microphones than those of its training the
-model is less accurate, and its probabilities are too high. Do not use it to judge
-people. Recordings are analysed where this page runs and are deleted after an
-hour.</p>"""
+it does not measure what a person feels. {always} On other corpora, languages and
+microphones than those of its training the model is less accurate, and its
+probabilities are too high. Do not use it to judge people. Recordings are analysed
+where this page runs and are deleted after an hour.</p>"""
 
 
+_ALWAYS = "Every recording gets one of them, also where none fits."
+_NOT_ALWAYS = "Where none is probable enough, the answer is unknown."
 _UNLIKE = (
     "This recording is unlike those that the model was trained on: its answer may "
     "be wrong."
@@ -261,7 +262,9 @@ def build(
                 )
         button = gradio.Button("Recognise", variant="primary")
         shown = gradio.HTML(elem_id="answers")
-        gradio.HTML(_WORDS.format(count=len(labels)), elem_id="limits")
+        always = _NOT_ALWAYS if threshold else _ALWAYS
+        words = _WORDS.format(count=len(labels), always=always)
+        gradio.HTML(words, elem_id="limits")
         button.click(
             analyser.answer,
             [files, recorded, segment, hop],
