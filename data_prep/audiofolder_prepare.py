@@ -123,7 +123,7 @@ def _read_metadata(path, folder, columns):
         where = f"{number} of {path.relative_to(folder).as_posix()}"
         if row["path"]:
             row["path"] = _inside(path, number, row["path"], below)
-        if "label" not in names:
+        if "label" not in names and row["path"]:
             row["label"] = _class_folder(path, row["path"])
         check_row(folder, where, row)
         rows.append((where, row))
@@ -182,6 +182,7 @@ def _cell(value):
 
 def _inside(metadata, number, path, below):
     """Return a path from the data folder; refuse one that is not below it."""
+    path = path.replace("\\", "/")
     whole = os.path.normpath(os.path.join(below, path))
     if os.path.isabs(path) or whole == ".." or whole.startswith("../"):
         raise BadInput(

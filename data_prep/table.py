@@ -68,8 +68,8 @@ def column_names(
     for name, given in columns.items():
         if given not in cells:
             raise BadInput(
-                f"{csv_file} has no column {given} to be taken for {name}: "
-                f"give columns {name}=NAME, a name of {', '.join(cells):.200}."
+                f"{csv_file} has no column {given}, in the place of {name}: "
+                f"choose one of {', '.join(cells):.200}."
             )
         # A column that has the name itself is one of the others.
         names = [f"csv_{name}" if own == name else own for own in names]
@@ -77,9 +77,8 @@ def column_names(
     missing = [name for name in needed if name not in names]
     if missing:
         raise BadInput(
-            f"{csv_file} has no column {', '.join(missing)}: add it to the "
-            f"first line, which reads {', '.join(cells)[:80]!r}, or set "
-            f"columns to {missing[0]}=NAME."
+            f"{csv_file} has no column {', '.join(missing)}: add it to "
+            f"{', '.join(cells)[:80]!r}, or set columns to {missing[0]}=NAME."
         )
     keys = [_key(name) for name in names if name]
     twice = [key for key in keys if keys.count(key) > 1]
