@@ -113,7 +113,7 @@ def read(
         listeners = _read_listeners(folder.parent) or _read_listeners(folder)
     for utterance in utterances:
         utterance.extra.update(listeners.get(utterance.id, {}))
-    missing = sorted(set(names.folds) - {u.speaker for u in utterances})
+    missing = sorted(set(names.folds or ()) - {u.speaker for u in utterances})
     if missing:
         logger.warning(
             "EmoDB has ten speakers, but %s has no recording of %s: compare it "

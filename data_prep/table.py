@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from data_prep.corpus import Utterance
 from data_prep.identity import (
@@ -77,8 +78,9 @@ def column_names(
     missing = [name for name in needed if name not in names]
     if missing:
         raise BadInput(
-            f"{csv_file} has no column {', '.join(missing)}: add it to "
-            f"{', '.join(cells)[:80]!r}, or set columns to {missing[0]}=NAME."
+            f"{csv_file} has no column {', '.join(missing)}: add it to the "
+            f"heading, which reads {', '.join(cells)[:80]!r}, or set columns "
+            f"to {missing[0]}=NAME."
         )
     keys = [_key(name) for name in names if name]
     twice = [key for key in keys if keys.count(key) > 1]
@@ -116,7 +118,7 @@ def check_row(
 
 def make_utterances(
     source: str | os.PathLike,
-    rows: list[tuple[int | str, dict[str, str]]],
+    rows: list[tuple[int | str, dict[str, Any]]],
     data_folder: str | os.PathLike | None,
 ) -> list[Utterance]:
     """Make utterances of the rows of a list.

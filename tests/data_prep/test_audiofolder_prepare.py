@@ -191,7 +191,7 @@ def with_path(path):
         ),
         (
             [{"file_name": "a.wav", "label": "joy"}],
-            "has no column speaker: add it to 'file_name, label', or set col",
+            "has no column speaker: add it to the heading, which reads 'fi",
         ),
         ([{"path": "a.wav"}], "has no column file_name, in the place of path"),
         (
