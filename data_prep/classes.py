@@ -59,6 +59,7 @@ def choose_classes(
     utterances: Iterable[Utterance],
     classes: str,
     facts: Callable[[Utterance, Mapping[str, str]], dict] | None = None,
+    must_exist: bool = True,
 ) -> list[Utterance]:
     """Return the utterances of some classes, labelled with these.
 
@@ -72,6 +73,9 @@ def choose_classes(
     facts : callable, optional
         Returns what the class of an utterance decides beside its label, given
         the utterance and normalised label -> class.
+    must_exist : bool
+        Whether a label that no utterance has is refused; False for the
+        classes of a corpus by default, of which a copy may be a part.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def choose_classes(
     chosen = {}
     for label, name in named.items():
         key = normal_form(label)
-        if key not in known:
+        if key not in known and must_exist:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {known[near[0]]}? " if near else ""
             raise BadInput(

@@ -130,10 +130,11 @@ def read(
     utterances = module.read(data_folder, csv_file, **named)
     parts = getattr(module, "PARTS", {})
     utterances = choose_part(utterances, corpus, parts, part)
-    classes = classes or getattr(module, "CLASSES", None)
-    if classes:
-        facts = getattr(module, "facts", None)
-        utterances = choose_classes(utterances, classes, facts)
+    chosen = classes or getattr(module, "CLASSES", None)
+    if chosen:
+        utterances = choose_classes(
+            utterances, chosen, getattr(module, "facts", None), bool(classes)
+        )
     return deal_utterances(utterances, number_of_folds)
 
 

@@ -42,6 +42,14 @@ def test_the_default_is_the_protocols_class_set(iemocap):
     assert [u.extra for u in same] == [u.extra for u in default]
 
 
+def test_a_copy_that_lacks_a_label_of_the_default_is_read(tmp_path):
+    write_iemocap(tmp_path)
+    for path in tmp_path.rglob("*.txt"):
+        path.write_text(path.read_text().replace("\texc\t", "\toth\t"))
+    utterances = corpora.read("iemocap", tmp_path)
+    assert counts(utterances) == {"neu": 10, "hap": 10, "ang": 10, "sad": 10}
+
+
 @pytest.mark.parametrize(
     "part, kind", [("improvised", "impro"), ("scripted", "script")]
 )
