@@ -7,6 +7,7 @@ import numpy as np
 from modules.errors import BadInput
 from modules.experiments.calibration import expected_calibration_error
 from modules.experiments.significance import bootstrap_interval
+from modules.inference.records import UNKNOWN
 from modules.labels import parse_classes
 from modules.training.metrics import format_confusion, score
 
@@ -146,6 +147,39 @@ def format_scores(result: dict) -> str:
         listed = ", ".join(f"{k} {n}" for k, n in result["left_out"].items())
         lines.append(f"left out, since the model has no such class: {listed}")
     return "\n".join(lines)
+
+
+def describe_known(
+    answers: list[str], truth: list[str], labels_map: dict[str, str]
+) -> str:
+    """Return how many recordings have an answer, and how many are right.
+
+    Arguments
+    ---------
+    answers : list of str
+        Classes of the model, or unknown.
+    truth : list of str
+        Label of each recording in the list.
+    labels_map : dict
+        Label of the list -> label of the model; others stay as they are.
+
+    Example
+    -------
+    >>> describe_known(["anger", "unknown"], ["anger", "fear"], {})
+    '--min_precision: 1 of 2 recordings (50.0%) have an answer, 100.0% of these are right'
+    """
+    known = [
+        answer == labels_map.get(label, label)
+        for answer, label in zip(answers, truth)
+        if answer != UNKNOWN
+    ]
+    text = (
+        f"--min_precision: {len(known)} of {len(truth)} recordings "
+        f"({len(known) / len(truth):.1%}) have an answer"
+    )
+    if not known:
+        return text
+    return f"{text}, {sum(known) / len(known):.1%} of these are right"
 
 
 def _line(name, metrics):

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
+from modules.inference.confidence import CONFIDENCE
 from modules.inference.emotion_model import (
     ENCODER_FOLDER,
     LABELS,
@@ -79,6 +80,7 @@ def locate_model(source, *more):
                     HYPERPARAMS,
                     WEIGHTS,
                     LABELS,
+                    CONFIDENCE,
                     f"{ENCODER_FOLDER}/*.json",
                     f"{ENCODER_FOLDER}/*.safetensors",
                     *more,
@@ -164,6 +166,8 @@ def _check_folder(folder):
         inside = [root]
     encoder = folder / ENCODER_FOLDER
     paths = [folder / name for name in (HYPERPARAMS, WEIGHTS, LABELS)]
+    if (folder / CONFIDENCE).exists():
+        paths.append(folder / CONFIDENCE)
     if encoder.is_dir():
         paths += [encoder, *encoder.iterdir()]
     for path in paths:

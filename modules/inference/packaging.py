@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import pathlib
 import shutil
 import statistics
@@ -11,6 +12,8 @@ import yaml
 from safetensors.torch import save
 
 from modules.errors import BadInput
+from modules.inference.confidence import CONFIDENCE, plain_curve
+from modules.inference.confidence_fit import fit_curve
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
@@ -309,6 +312,9 @@ def build(
             first.graph["head"], encoder_hub
         ).encode(),
     }
+    curve = fit_curve(runs)
+    if curve is not None:
+        files[CONFIDENCE] = json.dumps(plain_curve(curve)).encode()
     if example is not None:
         files["example.wav"] = example
     return files | {

@@ -11,6 +11,8 @@ from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.upstream import is_code, upstream_names
 from modules.models.whisper_window import FIT
+from modules.training.targets import BALANCED
+from modules.training.train_loggers import LOGGERS
 
 # No setting of this recipe needs more; memory and time would.
 _MOST = 10**6
@@ -117,8 +119,10 @@ CHECKS = {
     "attention_temperature": number(0),
     "max_grad_norm": number(0),
     "average_checkpoints": whole(1),
+    "train_logger": or_null(one_of(*LOGGERS)),
     "label_smoothing": share(),
     "soft_labels": or_null(text()),
+    "class_weights": or_null(one_of(BALANCED)),
     "train_on_dev": boolean(),
     "speaker_normalization": (
         lambda value: isinstance(value, bool) or value == "auto",
