@@ -8,36 +8,40 @@ from modules.errors import BadInput
 from modules.experiments.calibration import expected_calibration_error
 from modules.experiments.significance import bootstrap_interval
 from modules.inference.records import UNKNOWN
+from modules.labels import parse_classes
 from modules.training.metrics import format_confusion, score
 
 
 def parse_labels_map(text: str | None) -> dict[str, str]:
     """Return label of a list -> label of the model.
 
+    Arguments
+    ---------
+    text : str
+        See `modules.labels.parse_classes`; None or "": nothing is mapped.
+
     Raises
     ------
     BadInput
-        If a part is not ``label=label``, or a label is given twice.
+        If it cannot be read.
 
     Example
     -------
-    >>> parse_labels_map("hap=happiness,exc=happiness")
+    >>> parse_labels_map("hap+exc=happiness")
     {'hap': 'happiness', 'exc': 'happiness'}
     """
-    mapped = {}
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
-        left, equals, right = (piece.strip() for piece in part.partition("="))
-        if not equals or not left or not right:
+    for part in text.split(",") if text else []:
+        if "=" not in part and "+" not in part:
             raise BadInput(
                 f"--labels_map: '{part}' is not LABEL=LABEL: write such as "
-                "hap=happiness,exc=happiness"
+                "hap+exc=happiness"
             )
-        if left in mapped:
-            raise BadInput(f"--labels_map: '{left}' is given twice")
-        mapped[left] = right
-    return mapped
+    try:
+        return parse_classes(text) if text else {}
+    except ValueError as problem:
+        raise BadInput(
+            f"--labels_map: {problem}: write such as hap+exc=happiness"
+        ) from problem
 
 
 def score_recordings(

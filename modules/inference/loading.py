@@ -209,7 +209,10 @@ def read_values(folder):
         )
         # Models of before have no channel and no digest.
         channel = values.get("channel", CHANNEL_CHOICES[0])
-        digest = values.get("encoder_values")
+        digests = {
+            key: values.get(key)
+            for key in ("encoder_values", "encoder_unrounded")
+        }
         values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
@@ -241,11 +244,12 @@ def read_values(folder):
             f"{path} has channel {channel!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
-    if not (digest is None or isinstance(digest, str)):
-        raise BadInput(
-            f"{path} has encoder_values {digest!r:.60}: export the model again"
-        )
-    return values | {"encoder_values": digest}
+    for key, digest in digests.items():
+        if not (digest is None or isinstance(digest, str)):
+            raise BadInput(
+                f"{path} has {key} {digest!r:.60}: export the model again"
+            )
+    return values | digests
 
 
 def _read_plain(folder, key):

@@ -82,7 +82,7 @@ def _add_inputs(parser):
         "--labels_map",
         metavar="A=B,...",
         help="labels of the list as classes of the model: "
-        "hap=happiness,exc=happiness",
+        "hap+exc=happiness,ang=anger",
     )
     parser.add_argument(
         "--segments",

@@ -64,7 +64,7 @@ audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
 
 
 def hyperparams(
-    run, members, encoder_hub, encoder_revision, encoder_files, digest, more
+    run, members, encoder_hub, encoder_revision, encoder_files, digests, more
 ):
     """Return the text of hyperparams.yaml."""
     values = {
@@ -79,7 +79,8 @@ def hyperparams(
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
-        "encoder_values": digest,
+        "encoder_values": digests[0],
+        "encoder_unrounded": digests[1],
     }
     return format_hyperparams(values, more)
 
@@ -181,7 +182,7 @@ def _renamed(upstream, encoder_hub, name):
     BadInput
         If nothing would identify the encoder, or the name is none.
     """
-    if not upstream.is_local or digest_values(upstream) is None:
+    if not upstream.is_local or digest_values(upstream)[0] is None:
         raise BadInput(
             f"--encoder_name names one local encoder with safetensors, which "
             f"{encoder_hub} is not: leave it out"

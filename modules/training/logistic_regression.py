@@ -145,7 +145,9 @@ def leave_out(
     groups = None
     if min(speakers_of) >= 2:
         groups = list(speakers)
-        splitter = StratifiedGroupKFold(min(MAX_FOLDS, len(set(speakers))))
+        # scikit-learn refuses more folds than the largest class has members.
+        most = min(len(set(speakers)), int(max(counts)))
+        splitter = StratifiedGroupKFold(min(MAX_FOLDS, most))
     else:
         logger.warning(
             "a class of the training part has a single speaker: the "

@@ -180,6 +180,12 @@ def test_a_class_of_one_utterance_leaves_nothing_to_choose_by():
     assert chosen == (CANDIDATES[len(CANDIDATES) // 2], None, None)
 
 
+def test_more_speakers_than_utterances_of_a_class_can_be_left_out():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    folds = leave_out(labels, list("abcdef"))
+    assert sorted(i for _, left in folds for i in left) == list(range(6))
+
+
 def left_out_by_definition(inputs, targets, labels, speakers, C):
     """Fit each fold by itself and return the mean log-probability."""
     found = []
