@@ -3,13 +3,13 @@
 The folder of a run with its results.json is the only truth. A job is a file
 ``jobs/KEY.json`` in the folder of the experiment, written before the engine
 takes the job, so that a driver that is started again finds every job. On its
-node the job writes ``KEY.started``, at its end ``KEY.ended``. A job that the
-engine no longer lists and that has no ``KEY.ended`` was lost (killed, out of
-time, its node taken away): what it has not finished is queued again.
+node the job writes ``KEY.started``, takes tasks (`task_queue`) until none is
+left, and writes ``KEY.ended``. A job that the engine no longer lists and that
+has no ``KEY.ended`` was lost (killed, out of time, its node taken away):
+others take what it had taken.
 """
 
 import collections
-import dataclasses
 import fcntl
 import hashlib
 import os
@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from modules.errors import BadInput
-from modules.experiments.processes import Task
+from modules.experiments.processes import Encoding, Task
+from modules.experiments.task_queue import QueuedTask, TaskQueue
 from modules.files import read_json, write_json, write_text
 
 JOBS = "jobs"
 # The module that a node starts.
 JOB = "modules.experiments.job"
-# Of a job that is lost without having finished a run.
+# Of a task whose jobs are lost.
 MOST_TRIES = 5
 # Of jobs that are lost where none has started, before all is given up.
 MOST_UNSTARTED = 3
@@ -58,13 +59,6 @@ class Engine(Protocol):
         """End jobs."""
 
 
-@dataclasses.dataclass
-class _Job:
-    key: str
-    tasks: list  # those that are not finished
-    progressed: bool = False
-
-
 class ClusterLauncher:
     """Jobs of a cluster, see `modules.experiments.launcher.Launcher`.
 
@@ -78,7 +72,9 @@ class ClusterLauncher:
     threads : int
         Threads of each run.
     runs_per_job : int
-        At most so many runs share a job; fewer if jobs would be idle.
+        A job ends after so many; None: when no run is left.
+    encode_jobs : int
+        Parts that the recordings are encoded in, side by side; None: `jobs`.
 
     Raises
     ------
@@ -93,10 +89,12 @@ class ClusterLauncher:
         folder: str | pathlib.Path,
         jobs: int = 1,
         threads: int = 1,
-        runs_per_job: int = 1,
+        runs_per_job: int | None = None,
+        encode_jobs: int | None = None,
     ):
         self.engine, self.jobs, self.threads = engine, jobs, threads
         self.runs_per_job = runs_per_job
+        self.encode_jobs = encode_jobs or jobs
         self.folder = pathlib.Path(folder).resolve() / JOBS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.folder / "driver.lock", "a")
@@ -110,162 +108,153 @@ class ClusterLauncher:
         check_jobs(folder, engine.name)
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
         self._prefix = f"emotion-{digest[:8]}"
+        self._queue = TaskQueue(self.folder)
+        self._encodings = []
         self._tries = collections.Counter()
-        self._unstarted = 0
-        self._any_started = False
-        self._states = {}
-        self._polled, self._is_fresh = 0.0, False
+        self._unstarted, self._any_started = 0, False
+        self._states, self._polled = {}, 0.0
 
     def close(self) -> None:
         """Let another driver work in the folder; the jobs go on."""
         self._lock.close()
 
-    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
-        """See `modules.experiments.launcher.Launcher`; side by side."""
-        names = ", ".join(name for name, _ in encoders)
-        print(f"encoders: {names}")
-        batches = [tasks for _, tasks in encoders]
-        for _ in self._work(batches, True, lambda t: print(f"encoding: {t}")):
-            pass
+    def encode(self, encodings: list[Encoding]) -> None:
+        """See `modules.experiments.launcher.Launcher`.
+
+        The jobs of the runs encode first: each run needs its encodings.
+        """
+        self._encodings = encodings
 
     def run(
         self, tasks: list[Task], show: Callable[[str], None]
     ) -> Iterator[tuple[Task, str]]:
         """See `modules.experiments.launcher.Launcher`."""
-        share = -(-len(tasks) // self.jobs)
-        size = min(self.runs_per_job, share)
-        batches = [tasks[i : i + size] for i in range(0, len(tasks), size)]
-        failed = 0
-        for task, problem in self._work(
-            batches, False, lambda text: show(f"{text}, {failed} failed")
-        ):
-            failed += bool(problem)
-            yield task, problem
-
-    def _work(self, batches, encodes, show):
-        """Give each task with its problem ("" if none) when it ends."""
-        flying = self._adopt(batches, encodes)
-        taken = {task.folder for job in flying for task in job.tasks}
-        left = [[t for t in b if t.folder not in taken] for b in batches]
-        waiting = collections.deque(tasks for tasks in left if tasks)
-        shown = ""
+        queued = self._queued(tasks)
+        self._queue.write(queued)
+        pending = {task.name: task for task in queued}
+        paths = self.folder.glob(f"{self._prefix}-*.json")
+        flying = {path.stem for path in paths}  # of an earlier driver, too
+        shown, failed = "", 0
         try:
-            while waiting or flying:
-                while waiting and len(flying) < self.jobs:
-                    flying.append(self._submit(waiting.popleft(), encodes))
-                self._poll()
-                if (text := self._count(waiting, flying)) != shown:
+            while pending:
+                self._drop_ended(flying)
+                taken, ended = self._queue.look()
+                for task, problem in self._take_out(pending, taken, ended):
+                    failed += bool(problem)
+                    yield task, problem
+                self._give_back(pending, taken, ended, flying)
+                self._submit(pending, ended, flying)
+                text = f"{self._count(pending, taken)}, {failed} failed"
+                if text != shown:
                     show(text)
                     shown = text
-                for job in list(flying):
-                    yield from self._look_at(job, encodes, flying, waiting)
-                time.sleep(_TICK)
-        except BaseException:
-            self.engine.cancel([job.key for job in flying])
-            raise
+                time.sleep(_TICK if pending else 0)
+        finally:
+            self.engine.cancel(list(flying))
+        for key in flying:
+            self._forget(key)
+        self._queue.clear()
+        self._encodings = []
 
-    def _adopt(self, batches, encodes):
-        """Return the jobs of an earlier driver, which may still run."""
-        own = {task.folder: task for tasks in batches for task in tasks}
-        flying = []
-        for path in sorted(self.folder.glob(f"{self._prefix}-*.json")):
-            record = read_json(path)
-            folders = [pathlib.Path(one["folder"]) for one in record["tasks"]]
-            tasks = [own[folder] for folder in folders if folder in own]
-            if record["encodes"] == encodes:
-                flying.append(_Job(path.stem, tasks))
-        return flying
+    def _queued(self, tasks):
+        """Return what jobs take: parts of encodings, then runs."""
+        parts = [(i, self.encode_jobs) for i in range(self.encode_jobs)]
+        needs = collections.defaultdict(tuple)  # folder -> names
+        queued = []
+        for encoding in self._encodings:
+            own = [QueuedTask(encoding.attempts, part) for part in parts]
+            queued += own
+            for folder in encoding.folders:
+                needs[folder] += tuple(task.name for task in own)
+        return queued + [
+            QueuedTask([task], None, needs[task.folder]) for task in tasks
+        ]
 
-    def _submit(self, tasks, encodes):
-        """Queue a job; its file is there before the engine has it."""
-        key = f"{self._prefix}-{uuid.uuid4().hex[:12]}"
-        record = {
-            "engine": self.engine.name,
-            "encodes": encodes,
-            "threads": self.threads,
-            "working_folder": os.getcwd(),
-            "tasks": [
-                {"folder": str(task.folder), "arguments": task.arguments}
-                for task in tasks
-            ],
-        }
-        write_json(self.folder / f"{key}.json", record)
-        command = [sys.executable, "-m", JOB, str(self.folder), key]
-        own_id = self.engine.submit(key, command)
-        write_text(self.folder / f"{key}.id", f"{own_id}\n")
-        self._states[key] = "queued"
-        return _Job(key, tasks)
+    def _drop_ended(self, flying):
+        """Forget the jobs that have ended and those that were lost."""
+        is_fresh = self._poll()
+        for key in list(flying):
+            started = (self.folder / f"{key}.started").exists()
+            self._any_started |= started
+            ended = (self.folder / f"{key}.ended").exists()
+            if not ended and not (is_fresh and key not in self._states):
+                continue
+            if not ended and not started:
+                self._check_start()
+            flying.remove(key)
+            self._forget(key)
 
     def _poll(self):
-        """Ask the engine for its jobs, not more often than it can bear."""
-        self._is_fresh = False
+        """Return whether the engine has just listed its jobs."""
         if time.monotonic() - self._polled < self.engine.poll_seconds:
-            return
+            return False
         states = self.engine.states()
         self._polled = time.monotonic()
-        if states is not None:
-            self._states, self._is_fresh = states, True
+        self._states = self._states if states is None else states
+        return states is not None
 
-    def _count(self, waiting, flying):
-        """Return how many runs are queued and running."""
-        running = sum(len(job.tasks) for job in flying if self._runs(job))
-        queued = sum(len(job.tasks) for job in flying) - running
-        queued += sum(map(len, waiting))
-        return f"{queued} queued, {running} running"
+    def _take_out(self, pending, taken, ended):
+        """Give each run that has ended with its problem ("" if none)."""
+        for name in [n for n in pending if n in taken or n in ended]:
+            task = pending[name]
+            if not task.finished and name not in ended:
+                continue
+            del pending[name]
+            if task.part is None:
+                problem = "" if task.finished else self._queue.problem(name)
+                yield task.attempts[0], problem
 
-    def _runs(self, job):
-        """Return whether a job has a node now."""
-        started = (self.folder / f"{job.key}.started").exists()
-        self._any_started |= started
-        return started and self._states.get(job.key) != "queued"
-
-    def _look_at(self, job, encodes, flying, waiting):
-        """Give the tasks of a job that have ended since the last time."""
-        path = self.folder / f"{job.key}.ended"
-        is_lost = self._is_fresh and job.key not in self._states
-        problems = {}
-        if has_ended := path.exists():
-            record = read_json(self.folder / f"{job.key}.json")
-            folders = [pathlib.Path(one["folder"]) for one in record["tasks"]]
-            problems = dict(zip(folders, read_json(path)))
-        for task in list(job.tasks):
-            if (has_ended and encodes) or (not encodes and task.finished):
-                job.tasks.remove(task)
-                job.progressed = True
-                yield task, "" if task.finished else problems.get(task.folder)
-            elif problems.get(task.folder):
-                job.tasks.remove(task)
-                yield task, problems[task.folder]
-        if has_ended or is_lost:
-            flying.remove(job)
-            if job.tasks:
-                yield from self._try_again(job, waiting)
-            self._forget(job.key)
-
-    def _try_again(self, job, waiting):
-        """Queue what a lost job has left, or give it up with its problem."""
-        self._check_start(job)
-        if not job.progressed:
-            self._tries.update(task.folder for task in job.tasks)
-        again = []
-        for task in job.tasks:
-            if self._tries[task.folder] < MOST_TRIES:
-                again.append(task)
+    def _give_back(self, pending, taken, ended, flying):
+        """Let others take what lost jobs had taken, or give it up."""
+        for name, key in taken.items():
+            if name not in pending or name in ended or key in flying:
+                continue
+            self._tries[name] += 1
+            if self._tries[name] < MOST_TRIES:
+                self._queue.give_back(name)
             else:
-                yield (
-                    task,
-                    (
-                        f"its job ended {MOST_TRIES} times without a result "
-                        "(killed, out of time or out of memory; logs: "
-                        f"{self.folder})"
-                    ),
+                self._queue.end(
+                    name,
+                    f"its job ended {MOST_TRIES} times without a result "
+                    "(killed, out of time or out of memory; logs: "
+                    f"{self.folder})",
                 )
-        if again:
-            waiting.appendleft(again)
 
-    def _check_start(self, job):
+    def _submit(self, pending, ended, flying):
+        """Queue jobs for what can be done now."""
+        ready = [t for t in pending.values() if ended.issuperset(t.needs)]
+        while len(flying) < min(self.jobs, len(ready)):
+            key = f"{self._prefix}-{uuid.uuid4().hex[:12]}"
+            # The file is there before the engine has the job.
+            record = {
+                "engine": self.engine.name,
+                "threads": self.threads,
+                "working_folder": os.getcwd(),
+                "runs_per_job": self.runs_per_job,
+            }
+            write_json(self.folder / f"{key}.json", record)
+            command = [sys.executable, "-m", JOB, str(self.folder), key]
+            flying.add(key)
+            own_id = self.engine.submit(key, command)
+            write_text(self.folder / f"{key}.id", f"{own_id}\n")
+            self._states[key] = "queued"
+
+    def _count(self, pending, taken):
+        """Return how many runs are queued and running."""
+        running = {n for n, key in taken.items() if self._runs(key)}
+        encodings = {n for n, task in pending.items() if task.part}
+        runs = set(pending) - encodings
+        text = f"{len(runs - running)} queued, {len(runs & running)} running"
+        if encodings:
+            text = f"encoding, {len(encodings)} parts left; {text}"
+        return text
+
+    def _runs(self, key):
+        """Return whether a job has a node now."""
+        return self._states.get(key) == "running"
+
+    def _check_start(self):
         """Give up where no job can start: the disk is not shared."""
-        self._runs(job)
         self._unstarted += 1
         if not self._any_started and self._unstarted >= MOST_UNSTARTED:
             raise BadInput(

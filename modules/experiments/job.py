@@ -2,11 +2,13 @@
 
     python -m modules.experiments.job FOLDER KEY
 
-FOLDER is the folder `jobs` of an experiment; KEY.json in it names the tasks. A
-job that starts again, since its node was taken away, goes on: finished runs
-are left alone, the others continue at their last checkpoint.
+FOLDER is the folder `jobs` of an experiment. The job takes tasks of it, one by
+one, until none is left: it starts once, however short the runs are. A job
+that starts again, since its node was taken away, goes on: finished runs are
+left alone, the others continue at their last checkpoint.
 """
 
+import itertools
 import os
 import pathlib
 import platform
@@ -16,18 +18,18 @@ import time
 
 from modules.errors import BadInput, one_sentence
 from modules.experiments.processes import (
-    Task,
     encode,
     prepare_forks,
     problem_of,
     run_side_by_side,
     term_as_int,
 )
-from modules.files import read_json, write_json, write_text
+from modules.experiments.task_queue import TaskQueue, take_tasks
+from modules.files import read_json, write_text
 
 
 def do_job(folder: pathlib.Path, key: str) -> None:
-    """Carry out a job, then write KEY.ended with the problem of each task.
+    """Carry out tasks, then write KEY.ended.
 
     Arguments
     ---------
@@ -51,35 +53,27 @@ def do_job(folder: pathlib.Path, key: str) -> None:
     write_text(folder / f"{key}.started", f"{platform.node()}\n")
     os.chdir(job["working_folder"])
     context = prepare_forks(job["threads"])
-    tasks = [
-        Task(one["arguments"], pathlib.Path(one["folder"]))
-        for one in job["tasks"]
-    ]
-    act = _encode_one_of if job["encodes"] else _run_all
+    queue = TaskQueue(folder)
     with term_as_int():
-        write_json(folder / f"{key}.ended", act(tasks, context))
+        tasks = take_tasks(queue, key)
+        for task in itertools.islice(tasks, job["runs_per_job"]):
+            act = _run if task.part is None else _encode
+            queue.end(task.name, act(task, context))
+        write_text(folder / f"{key}.ended", "")
 
 
-def _encode_one_of(tasks, context):
-    """Encode for the first task that can; return a problem for each."""
-    problems = []
-    for task in tasks:
-        code = encode(task, context)
+def _encode(task, context):
+    """Encode one part; return the problem."""
+    (code,) = encode(task.attempts, [task.part], context)
+    _stop_if_killed(code)
+    return "" if code == 0 else "the encoding failed"
+
+
+def _run(task, context):
+    """Train and test one fold; return the problem."""
+    for run, code in run_side_by_side(task.attempts, 1, context):
         _stop_if_killed(code)
-        if code == 0:
-            return [""] * len(tasks)
-        problems.append("the encoding failed")
-    return problems
-
-
-def _run_all(tasks, context):
-    """Run what is not finished, one by one; return the problem of each."""
-    problems = dict.fromkeys([str(task.folder) for task in tasks], "")
-    waiting = [task for task in tasks if not task.finished]
-    for task, code in run_side_by_side(waiting, 1, context):
-        _stop_if_killed(code)
-        problems[str(task.folder)] = problem_of(task, code)
-    return list(problems.values())
+    return problem_of(run, code)
 
 
 def _stop_if_killed(code):

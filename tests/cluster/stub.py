@@ -43,7 +43,7 @@ def main():
     parser.add_argument("engine")
     parser.add_argument("jobs", type=int)
     parser.add_argument("runs", type=int)
-    parser.add_argument("--runs_per_job", type=int, default=3)
+    parser.add_argument("--runs_per_job", type=int)
     options = parser.parse_args()
     use_stubs()
     # What a run imports again with the main module of the local launcher.

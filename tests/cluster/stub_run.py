@@ -59,11 +59,11 @@ def run_one(arguments, log):
         write_json(folder / "results.json", results | state)
 
 
-def encode_one(arguments):
+def encode_one(arguments, part):
     """Stand for `modules.experiments.child.encode_one`: count the calls."""
     child._end_with_parent()
     folder = pathlib.Path(_values(arguments)["output_folder"]).parents[2]
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "encoded.txt", "a") as out:
-        print(os.getpid(), file=out)
+        print(part, file=out)
     time.sleep(SECONDS)
