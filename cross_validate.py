@@ -18,7 +18,8 @@ import sys
 
 from modules.errors import one_sentence
 from modules.experiments.analysis import analyse, write_results
-from modules.experiments.cluster import ClusterLauncher, check_jobs
+from modules.experiments.cluster import ClusterLauncher
+from modules.experiments.cluster_jobs import check_jobs
 from modules.experiments.engines import make_engine
 from modules.experiments.late_fusion import fuse_systems
 from modules.experiments.launcher import LocalLauncher, launch

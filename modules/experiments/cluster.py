@@ -1,62 +1,44 @@
 """Running an experiment as jobs of a cluster, whatever the engine.
 
-The folder of a run with its results.json is the only truth. A job is a file
-``jobs/KEY.json`` in the folder of the experiment, written before the engine
-takes the job, so that a driver that is started again finds every job. On its
-node the job writes ``KEY.started``, takes tasks (`task_queue`) until none is
-left, and writes ``KEY.ended``. A job that the engine no longer lists and that
-has no ``KEY.ended`` was lost (killed, out of time, its node taken away):
-others take what it had taken.
+The folder of a run with its results.json is the only truth. Jobs
+(`cluster_jobs`) take tasks, one by one, from a queue in the folder of the
+experiment (`task_queue`). What a lost job had taken, another takes again.
 """
 
 import collections
+import dataclasses
 import fcntl
-import hashlib
-import os
 import pathlib
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from modules.errors import BadInput
+from modules.experiments.cluster_jobs import ClusterJobs, check_jobs
+from modules.experiments.engines import JOBS, Engine
 from modules.experiments.processes import Encoding, Task
 from modules.experiments.task_queue import QueuedTask, TaskQueue
-from modules.files import read_json, write_json, write_text
 
-JOBS = "jobs"
 # The module that a node starts.
 JOB = "modules.experiments.job"
 # Of a task whose jobs are lost.
 MOST_TRIES = 5
-# Of jobs that are lost where none has started, before all is given up.
-MOST_UNSTARTED = 3
 _TICK = 0.2
 
 
-class Engine(Protocol):
-    """What a scheduler is used for.
+@dataclasses.dataclass
+class Job:
+    """A job that is queued or runs.
 
     Attributes
     ----------
-    name : str
-        As --launcher takes it.
-    poll_seconds : float
-        Between two calls of `states`.
+    key : str
+    tasks : list of modules.experiments.processes.Task
+        What it has taken: one, or none.
     """
 
-    name: str
-    poll_seconds: float
-
-    def submit(self, key: str, command: list[str]) -> str:
-        """Queue a job of this name; return the engine's own id of it."""
-
-    def states(self) -> dict[str, str] | None:
-        """Return key -> "queued" or "running"; None if the engine gives no answer."""
-
-    def cancel(self, keys: list[str]) -> None:
-        """End jobs."""
+    key: str
+    tasks: list
 
 
 class ClusterLauncher:
@@ -64,7 +46,7 @@ class ClusterLauncher:
 
     Arguments
     ---------
-    engine : Engine
+    engine : modules.experiments.engines.Engine
     folder : str or pathlib.Path
         Of the experiment, on a disk that all nodes share.
     jobs : int
@@ -92,12 +74,12 @@ class ClusterLauncher:
         runs_per_job: int | None = None,
         encode_jobs: int | None = None,
     ):
-        self.engine, self.jobs, self.threads = engine, jobs, threads
-        self.runs_per_job = runs_per_job
-        self.encode_jobs = encode_jobs or jobs
-        self.folder = pathlib.Path(folder).resolve() / JOBS
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "driver.lock", "a")
+        self.most, self.encode_jobs = jobs, encode_jobs or jobs
+        self.record = {"threads": threads, "runs_per_job": runs_per_job}
+        self.job = JOB
+        place = pathlib.Path(folder).resolve() / JOBS
+        place.mkdir(parents=True, exist_ok=True)
+        self._lock = open(place / "driver.lock", "a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
@@ -106,13 +88,10 @@ class ClusterLauncher:
                 "or stop it"
             ) from problem
         check_jobs(folder, engine.name)
-        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
-        self._prefix = f"emotion-{digest[:8]}"
-        self._queue = TaskQueue(self.folder)
+        self._jobs = ClusterJobs(engine, place)
+        self._queue = TaskQueue(place)
         self._encodings = []
         self._tries = collections.Counter()
-        self._unstarted, self._any_started = 0, False
-        self._states, self._polled = {}, 0.0
 
     def close(self) -> None:
         """Let another driver work in the folder; the jobs go on."""
@@ -132,27 +111,24 @@ class ClusterLauncher:
         queued = self._queued(tasks)
         self._queue.write(queued)
         pending = {task.name: task for task in queued}
-        paths = self.folder.glob(f"{self._prefix}-*.json")
-        flying = {path.stem for path in paths}  # of an earlier driver, too
         shown, failed = "", 0
         try:
             while pending:
-                self._drop_ended(flying)
+                self._jobs.drop_ended()
                 taken, ended = self._queue.look()
                 for task, problem in self._take_out(pending, taken, ended):
                     failed += bool(problem)
                     yield task, problem
-                self._give_back(pending, taken, ended, flying)
-                self._submit(pending, ended, flying)
-                text = f"{self._count(pending, taken)}, {failed} failed"
+                self._give_back(pending, taken, ended)
+                self._submit(pending, ended)
+                text = f"{self._describe(pending, taken)}, {failed} failed"
                 if text != shown:
                     show(text)
                     shown = text
                 time.sleep(_TICK if pending else 0)
         finally:
-            self.engine.cancel(list(flying))
-        for key in flying:
-            self._forget(key)
+            self._jobs.cancel()
+        self._jobs.forget()
         self._queue.clear()
         self._encodings = []
 
@@ -170,29 +146,6 @@ class ClusterLauncher:
             QueuedTask([task], None, needs[task.folder]) for task in tasks
         ]
 
-    def _drop_ended(self, flying):
-        """Forget the jobs that have ended and those that were lost."""
-        is_fresh = self._poll()
-        for key in list(flying):
-            started = (self.folder / f"{key}.started").exists()
-            self._any_started |= started
-            ended = (self.folder / f"{key}.ended").exists()
-            if not ended and not (is_fresh and key not in self._states):
-                continue
-            if not ended and not started:
-                self._check_start()
-            flying.remove(key)
-            self._forget(key)
-
-    def _poll(self):
-        """Return whether the engine has just listed its jobs."""
-        if time.monotonic() - self._polled < self.engine.poll_seconds:
-            return False
-        states = self.engine.states()
-        self._polled = time.monotonic()
-        self._states = self._states if states is None else states
-        return states is not None
-
     def _take_out(self, pending, taken, ended):
         """Give each run that has ended with its problem ("" if none)."""
         for name in [n for n in pending if n in taken or n in ended]:
@@ -204,12 +157,13 @@ class ClusterLauncher:
                 problem = "" if task.finished else self._queue.problem(name)
                 yield task.attempts[0], problem
 
-    def _give_back(self, pending, taken, ended, flying):
+    def _give_back(self, pending, taken, ended):
         """Let others take what lost jobs had taken, or give it up."""
         for name, key in taken.items():
-            if name not in pending or name in ended or key in flying:
+            if name not in pending or name in ended or key in self._jobs.keys:
                 continue
-            self._tries[name] += 1
+            progressed = pending[name].attempts[0].has_progressed()
+            self._tries[name] += not progressed
             if self._tries[name] < MOST_TRIES:
                 self._queue.give_back(name)
             else:
@@ -217,79 +171,39 @@ class ClusterLauncher:
                     name,
                     f"its job ended {MOST_TRIES} times without a result "
                     "(killed, out of time or out of memory; logs: "
-                    f"{self.folder})",
+                    f"{self._queue.folder})",
                 )
 
-    def _submit(self, pending, ended, flying):
+    def _submit(self, pending, ended):
         """Queue jobs for what can be done now."""
         ready = [t for t in pending.values() if ended.issuperset(t.needs)]
-        while len(flying) < min(self.jobs, len(ready)):
-            key = f"{self._prefix}-{uuid.uuid4().hex[:12]}"
-            # The file is there before the engine has the job.
-            record = {
-                "engine": self.engine.name,
-                "threads": self.threads,
-                "working_folder": os.getcwd(),
-                "runs_per_job": self.runs_per_job,
-            }
-            write_json(self.folder / f"{key}.json", record)
-            command = [sys.executable, "-m", JOB, str(self.folder), key]
-            flying.add(key)
-            own_id = self.engine.submit(key, command)
-            write_text(self.folder / f"{key}.id", f"{own_id}\n")
-            self._states[key] = "queued"
+        while len(self._jobs.keys) < min(self.most, len(ready)):
+            self._jobs.submit([sys.executable, "-m", self.job], self.record)
 
-    def _count(self, pending, taken):
-        """Return how many runs are queued and running."""
-        running = {n for n, key in taken.items() if self._runs(key)}
-        encodings = {n for n, task in pending.items() if task.part}
-        runs = set(pending) - encodings
-        text = f"{len(runs - running)} queued, {len(runs & running)} running"
-        if encodings:
-            text = f"encoding, {len(encodings)} parts left; {text}"
-        return text
+    def _describe(self, pending, taken):
+        """Return what the terminal shows."""
+        runs = {n: t.attempts[0] for n, t in pending.items() if not t.part}
+        jobs = {key: Job(key, []) for key in self._jobs.keys}
+        for name, key in taken.items():
+            if name in runs and key in jobs:
+                jobs[key].tasks.append(runs.pop(name))
+        text = self.count(list(runs.values()), list(jobs.values()))
+        parts = sum(task.part is not None for task in pending.values())
+        return f"{parts} parts to encode, {text}" if parts else text
 
-    def _runs(self, key):
+    def count(self, waiting: list[Task], jobs: list[Job]) -> str:
+        """Return how many runs are queued and running, for the terminal.
+
+        Arguments
+        ---------
+        waiting : list of modules.experiments.processes.Task
+            No job has taken them.
+        jobs : list of Job
+        """
+        running = sum(len(job.tasks) for job in jobs if self.has_node(job))
+        queued = sum(len(job.tasks) for job in jobs) - running + len(waiting)
+        return f"{queued} queued, {running} running"
+
+    def has_node(self, job: Job) -> bool:
         """Return whether a job has a node now."""
-        return self._states.get(key) == "running"
-
-    def _check_start(self):
-        """Give up where no job can start: the disk is not shared."""
-        self._unstarted += 1
-        if not self._any_started and self._unstarted >= MOST_UNSTARTED:
-            raise BadInput(
-                f"{self._unstarted} jobs of {self.engine.name} ended before "
-                f"they could write to {self.folder}: choose an "
-                "--output_folder on a disk that all nodes share, where this "
-                "repository and its Python have the same path (logs: "
-                f"{self.folder / self.engine.name})"
-            )
-
-    def _forget(self, key):
-        """Remove the files of a job that has ended."""
-        for suffix in ("id", "started", "json", "ended"):
-            (self.folder / f"{key}.{suffix}").unlink(missing_ok=True)
-
-
-def check_jobs(folder: str | pathlib.Path, launcher: str) -> None:
-    """Refuse an experiment whose jobs another engine may still run.
-
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Of the experiment.
-    launcher : str
-        The engine that is to run it now, or "local".
-
-    Raises
-    ------
-    BadInput
-        If a driver of another engine was killed.
-    """
-    for path in pathlib.Path(folder, JOBS).glob("emotion-*.json"):
-        engine = read_json(path)["engine"]
-        if engine != launcher and not path.with_suffix(".ended").exists():
-            raise BadInput(
-                f"{path.parent} has jobs that {engine} may still run: start "
-                f"with --launcher {engine}, or end them and delete this folder"
-            )
+        return self._jobs.has_node(job.key)

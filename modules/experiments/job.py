@@ -15,6 +15,7 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from modules.errors import BadInput, one_sentence
 from modules.experiments.processes import (
@@ -24,11 +25,13 @@ from modules.experiments.processes import (
     run_side_by_side,
     term_as_int,
 )
-from modules.experiments.task_queue import TaskQueue, take_tasks
+from modules.experiments.task_queue import QueuedTask, TaskQueue, take_tasks
 from modules.files import read_json, write_text
 
 
-def do_job(folder: pathlib.Path, key: str) -> None:
+def do_job(
+    folder: pathlib.Path, key: str, act: Callable[[dict], list[str]]
+) -> None:
     """Carry out tasks, then write KEY.ended.
 
     Arguments
@@ -37,6 +40,9 @@ def do_job(folder: pathlib.Path, key: str) -> None:
         On a disk that this node shares with the driver.
     key : str
         Names the job.
+    act : callable
+        Carries out one task and returns its problem, "" if there is none, in
+        a list. It gets the task as `carry_out` does.
 
     Raises
     ------
@@ -47,33 +53,43 @@ def do_job(folder: pathlib.Path, key: str) -> None:
     if not path.exists():
         raise BadInput(
             f"{path} is not on this node ({platform.node()}): choose an "
-            "--output_folder on a disk that all nodes share"
+            "output folder on a disk that all nodes share"
         )
     job = read_json(path)
     write_text(folder / f"{key}.started", f"{platform.node()}\n")
     os.chdir(job["working_folder"])
-    context = prepare_forks(job["threads"])
     queue = TaskQueue(folder)
+    tasks = take_tasks(queue, key)
+    for task in itertools.islice(tasks, job["runs_per_job"]):
+        record = {"threads": job["threads"], **task.as_json()}
+        queue.end(task.name, act(record)[0])
+    write_text(folder / f"{key}.ended", "")
+
+
+def carry_out(record: dict) -> list[str]:
+    """Encode one part, or train and test one fold.
+
+    Arguments
+    ---------
+    record : dict
+        ``tasks``, of which each has ``arguments`` and ``folder``; ``part``,
+        see `QueuedTask`; ``threads``.
+
+    Returns
+    -------
+    problem : list of str
+    """
+    context = prepare_forks(record["threads"])
+    attempts = QueuedTask.from_json(record).attempts
     with term_as_int():
-        tasks = take_tasks(queue, key)
-        for task in itertools.islice(tasks, job["runs_per_job"]):
-            act = _run if task.part is None else _encode
-            queue.end(task.name, act(task, context))
-        write_text(folder / f"{key}.ended", "")
-
-
-def _encode(task, context):
-    """Encode one part; return the problem."""
-    (code,) = encode(task.attempts, [task.part], context)
+        if record["part"]:
+            (code,) = encode(attempts, [tuple(record["part"])], context)
+            problem = "the encoding failed" if code else ""
+        else:
+            ((run, code),) = run_side_by_side(attempts, 1, context)
+            problem = problem_of(run, code)
     _stop_if_killed(code)
-    return "" if code == 0 else "the encoding failed"
-
-
-def _run(task, context):
-    """Train and test one fold; return the problem."""
-    for run, code in run_side_by_side(task.attempts, 1, context):
-        _stop_if_killed(code)
-    return problem_of(run, code)
+    return [problem]
 
 
 def _stop_if_killed(code):
@@ -101,7 +117,7 @@ def main() -> None:
     """Carry out the job that the command line names."""
     _end_with_parent()
     with one_sentence():
-        do_job(pathlib.Path(sys.argv[1]), sys.argv[2])
+        do_job(pathlib.Path(sys.argv[1]), sys.argv[2], carry_out)
 
 
 if __name__ == "__main__":

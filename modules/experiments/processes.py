@@ -45,6 +45,13 @@ class Task:
         """Whether the run has written its results."""
         return (self.folder / "results.json").exists()
 
+    def has_progressed(self) -> bool:
+        """Return whether a lost job of it left more than the one before.
+
+        Else it is tried a few times only. A run's checkpoints do not count.
+        """
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:

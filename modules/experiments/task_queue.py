@@ -47,6 +47,24 @@ class QueuedTask:
             return f"run-{digest}"
         return "encoding-{}-{}-of-{}".format(digest, *self.part)
 
+    def as_json(self) -> dict:
+        """Return it in plain values."""
+        tasks = [
+            {"arguments": one.arguments, "folder": str(one.folder)}
+            for one in self.attempts
+        ]
+        return {"tasks": tasks, "part": self.part, "needs": self.needs}
+
+    @classmethod
+    def from_json(cls, record: dict) -> "QueuedTask":
+        """Return what `as_json` has described."""
+        attempts = [
+            Task(one["arguments"], pathlib.Path(one["folder"]))
+            for one in record["tasks"]
+        ]
+        part = tuple(record["part"]) if record["part"] else None
+        return cls(attempts, part, tuple(record["needs"]))
+
     @property
     def finished(self) -> bool:
         """Whether it is a run that has results."""
@@ -70,23 +88,11 @@ class TaskQueue:
         for name in self.look()[1]:
             if self.problem(name):
                 self.give_back(name)
-        values = [dataclasses.asdict(task) for task in tasks]
-        for task in values:
-            for attempt in task["attempts"]:
-                attempt["folder"] = str(attempt["folder"])
-        write_json(self.folder / _LIST, values)
+        write_json(self.folder / _LIST, [task.as_json() for task in tasks])
 
     def read(self) -> list[QueuedTask]:
         """Return the tasks."""
-        found = []
-        for task in read_json(self.folder / _LIST):
-            attempts = [
-                Task(one["arguments"], pathlib.Path(one["folder"]))
-                for one in task["attempts"]
-            ]
-            part = tuple(task["part"]) if task["part"] else None
-            found.append(QueuedTask(attempts, part, tuple(task["needs"])))
-        return found
+        return list(map(QueuedTask.from_json, read_json(self.folder / _LIST)))
 
     def look(self) -> tuple[dict[str, str], set[str]]:
         """Return name -> key of the tasks taken, and the names of the ended."""

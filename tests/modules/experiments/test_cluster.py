@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import cross_validate
 from modules.errors import BadInput
-from modules.experiments import cluster, engines, launcher
+from modules.experiments import cluster, cluster_jobs, engines, launcher
 from tests.cluster import stub
 
 RUNS = 4
@@ -95,7 +95,7 @@ def test_nodes_that_cannot_write_are_one_sentence(tmp_path):
     engine = Processes(lost=100)
     with pytest.raises(BadInput, match="on a disk that all nodes share"):
         launch(tmp_path, engine)
-    assert len(engine.submitted) == cluster.MOST_UNSTARTED
+    assert len(engine.submitted) == cluster_jobs.MOST_UNSTARTED
 
 
 @pytest.mark.usefixtures("stubs")
@@ -160,10 +160,10 @@ def test_two_drivers_and_two_engines_are_refused(tmp_path):
     path = tmp_path / "jobs/emotion-1.json"
     path.write_text(json.dumps({"engine": "slurm"}))
     with pytest.raises(BadInput, match="start with --launcher slurm"):
-        cluster.check_jobs(tmp_path, "local")
-    cluster.check_jobs(tmp_path, "slurm")
+        cluster_jobs.check_jobs(tmp_path, "local")
+    cluster_jobs.check_jobs(tmp_path, "slurm")
     path.with_suffix(".ended").write_text("[]")
-    cluster.check_jobs(tmp_path, "local")
+    cluster_jobs.check_jobs(tmp_path, "local")
 
 
 def test_a_node_without_the_folder_is_one_sentence(tmp_path):
@@ -174,7 +174,7 @@ def test_a_node_without_the_folder_is_one_sentence(tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    assert "choose an --output_folder on a disk that all" in done.stderr
+    assert "choose an output folder on a disk that all" in done.stderr
 
 
 def version_of(monkeypatch, version):
