@@ -2,7 +2,7 @@
 
 A job is a file ``KEY.json``, written before the engine takes the job, so that
 a driver that is started again finds every job. On its node the job writes
-``KEY.started``, at its end ``KEY.ended``. A job that the engine no longer
+``KEY.started`` and ``reached``, at its end ``KEY.ended``. A job that the engine no longer
 lists and that has no ``KEY.ended`` was lost: killed, out of time, or its node
 was taken away.
 """
@@ -17,8 +17,11 @@ from modules.errors import BadInput
 from modules.experiments.engines import JOBS, Engine
 from modules.files import read_json, write_json, write_text
 
-# Of jobs that are lost where none has started, before all is given up.
-MOST_UNSTARTED = 3
+# A node has written to the folder.
+REACHED = "reached"
+# Of jobs in a row that are lost before they start, where no node has and where
+# one has, before all is given up.
+MOST_UNSTARTED, MOST_LATER = 3, 20
 
 
 class ClusterJobs:
@@ -42,8 +45,9 @@ class ClusterJobs:
         self._prefix = f"emotion-{digest[:8]}"
         paths = folder.glob(f"{self._prefix}-*.json")
         self.keys = {path.stem for path in paths}
+        self._adopted = frozenset(self.keys)
         self._states, self._polled = {}, 0.0
-        self._unstarted, self._any_started = 0, False
+        self._unstarted = 0
 
     def submit(self, command: list[str], record: dict) -> None:
         """Queue a job.
@@ -73,13 +77,10 @@ class ClusterJobs:
         """
         is_fresh = self._poll()
         for key in list(self.keys):
-            started = (self.folder / f"{key}.started").exists()
-            self._any_started |= started
             if not (self.folder / f"{key}.ended").exists():
                 if not is_fresh or key in self._states:
                     continue
-                self._unstarted += not started
-                self._check_start()
+                self._count_lost(key)
             self._forget(key)
 
     def has_node(self, key: str) -> bool:
@@ -95,6 +96,7 @@ class ClusterJobs:
         """Remove the files of all jobs."""
         for key in list(self.keys):
             self._forget(key)
+        (self.folder / REACHED).unlink(missing_ok=True)
 
     def _poll(self):
         """Return whether the engine has just listed its jobs.
@@ -108,8 +110,14 @@ class ClusterJobs:
         self._states = self._states if states is None else states
         return states is not None
 
-    def _check_start(self):
-        if not self._any_started and self._unstarted >= MOST_UNSTARTED:
+    def _count_lost(self, key):
+        """Give up where no job can start any more."""
+        if (self.folder / f"{key}.started").exists():
+            self._unstarted = 0
+        elif key not in self._adopted:
+            self._unstarted += 1
+        reached = (self.folder / REACHED).exists()
+        if self._unstarted >= (MOST_LATER if reached else MOST_UNSTARTED):
             raise BadInput(
                 f"{self._unstarted} jobs of {self.engine.name} ended before "
                 f"they could write to {self.folder}: choose an output "

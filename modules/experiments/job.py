@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 
 from modules.errors import BadInput, one_sentence
+from modules.experiments.cluster_jobs import REACHED
 from modules.experiments.processes import (
     encode,
     prepare_forks,
@@ -56,7 +57,8 @@ def do_job(
             "output folder on a disk that all nodes share"
         )
     job = read_json(path)
-    write_text(folder / f"{key}.started", f"{platform.node()}\n")
+    for name in (REACHED, f"{key}.started"):
+        write_text(folder / name, f"{platform.node()}\n")
     os.chdir(job["working_folder"])
     queue = TaskQueue(folder)
     tasks = take_tasks(queue, key)

@@ -22,6 +22,12 @@ PRELOADED = [
     "matplotlib.pyplot",
     "sklearn.linear_model",
     "sklearn.metrics",
+    "modules.experiments.child",
+    "modules.features.frozen_upstream",
+    "modules.training.configuration",
+    "modules.training.fold",
+    "modules.training.gradient_descent",
+    "modules.training.linear",
 ]
 
 

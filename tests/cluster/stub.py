@@ -6,7 +6,6 @@ python -m tests.cluster.stub FOLDER ENGINE JOBS RUNS
 import argparse
 import pathlib
 import sys
-import time
 
 from modules.errors import one_sentence
 from modules.experiments import cluster, engines, launcher, processes
@@ -61,9 +60,7 @@ def main():
                 options.jobs,
                 runs_per_job=options.runs_per_job,
             )
-        begun = time.monotonic()
         failed = launcher.launch(plan, made)
-        print(f"launched in {time.monotonic() - begun:.2f} s")
     sys.exit(len(failed))
 
 
