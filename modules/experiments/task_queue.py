@@ -147,18 +147,15 @@ def take_tasks(queue: TaskQueue, key: str) -> Iterator[QueuedTask]:
     First what the job had before it was started again. It waits while others
     work at what the rest needs.
     """
-    tasks = queue.read()
-    while tasks:
+    left = queue.read()
+    while True:
         taken, ended = queue.look()
-        tasks = [
-            task
-            for task in tasks
-            if task.name not in ended
-            and taken.get(task.name, key) == key
-            and not task.finished
-        ]
-        tasks.sort(key=lambda task: task.name not in taken)
-        ready = [task for task in tasks if ended.issuperset(task.needs)]
+        left = [t for t in left if t.name not in ended and not t.finished]
+        free = [t for t in left if taken.get(t.name, key) == key]
+        if not free:
+            return
+        free.sort(key=lambda task: task.name not in taken)
+        ready = [task for task in free if ended.issuperset(task.needs)]
         mine = next((t for t in ready if queue.take(t.name, key)), None)
         if mine is not None:
             yield mine

@@ -56,6 +56,17 @@ def test_a_job_that_starts_again_begins_with_what_it_had(tmp_path):
     assert next(take_tasks(queue, "c")) == tasks[1]
 
 
+def test_a_waiting_job_takes_what_a_lost_job_has_given_back(tmp_path):
+    queue, (part, run) = queue_of(tmp_path, 1, parts=1)
+    queue.take(part.name, "lost")
+    back = threading.Timer(0.5, queue.give_back, [part.name])
+    back.start()
+    waiting = take_tasks(queue, "a")
+    assert next(waiting) == part
+    queue.end(part.name, "")
+    assert next(waiting) == run
+
+
 def test_what_has_failed_may_be_taken_by_the_next_command(tmp_path):
     queue, (task,) = queue_of(tmp_path, 1)
     assert queue.take(task.name, "a")
