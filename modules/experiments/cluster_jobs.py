@@ -81,6 +81,7 @@ class ClusterJobs:
                 if not is_fresh or key in self._states:
                     continue
                 self._count_lost(key)
+                self.engine.cancel([key])  # where it is only held
             self._forget(key)
 
     def has_node(self, key: str) -> bool:

@@ -9,6 +9,9 @@ from modules.experiments.experiment_file import ROOT
 
 # A time limit that leaves many partitions a choice, in minutes.
 _MINUTES = 240
+# Of a job that Slurm could not start again on the node where it was: it would
+# wait for an administrator. Another job takes its place.
+_HELD = "launch failed requeued held"
 
 
 class Slurm:
@@ -75,12 +78,13 @@ class Slurm:
             return None
         return {
             key: "queued" if state == "PENDING" else "running"
-            for _, key, state in jobs
+            for _, key, state, reason in jobs
+            if reason != _HELD
         }
 
     def cancel(self, keys: list[str]) -> None:
         """See `modules.experiments.engines.Engine`."""
-        ids = [own_id for own_id, key, _ in _list_jobs() or [] if key in keys]
+        ids = [own_id for own_id, key, *_ in _list_jobs() or [] if key in keys]
         if ids:
             _output(["scancel", *ids])
 
@@ -98,11 +102,11 @@ def _for_slurm(options):
 
 
 def _list_jobs():
-    """Return [id, name, state] of the user's jobs, or None."""
-    answer = _output(["squeue", "--me", "--noheader", "--format=%i|%j|%T"])
+    """Return [id, name, state, reason] of the user's jobs, or None."""
+    answer = _output(["squeue", "--me", "--noheader", "--format=%i|%j|%T|%r"])
     if answer is None:
         return None
-    return [line.split("|") for line in answer.split()]
+    return [line.split("|", 3) for line in answer.splitlines()]
 
 
 def _output(command):

@@ -11,7 +11,13 @@ from conftest import ROOT
 
 import cross_validate
 from modules.errors import BadInput
-from modules.experiments import cluster, cluster_jobs, engines, launcher
+from modules.experiments import (
+    cluster,
+    cluster_jobs,
+    engines,
+    launcher,
+    slurm_engine,
+)
 from tests.cluster import stub
 
 RUNS = 4
@@ -210,6 +216,15 @@ def test_no_slurm_here(monkeypatch, tmp_path):
         program.chmod(0o755)
     with pytest.raises(BadInput, match="does not answer"):
         engines.make_engine("slurm", tmp_path, 1)
+
+
+def test_a_job_that_slurm_holds_is_lost(monkeypatch):
+    lines = "7|emotion-a|PENDING|Resources\n8|emotion-b|RUNNING|None\n"
+    held = "9|emotion-c|PENDING|launch failed requeued held\n"
+    answer = lines + held
+    monkeypatch.setattr(slurm_engine, "_output", lambda command: answer)
+    slurm = object.__new__(slurm_engine.Slurm)
+    assert slurm.states() == {"emotion-a": "queued", "emotion-b": "running"}
 
 
 def test_no_ray_here(monkeypatch, tmp_path):
