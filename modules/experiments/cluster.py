@@ -74,12 +74,12 @@ class ClusterLauncher:
         runs_per_job: int | None = None,
         encode_jobs: int | None = None,
     ):
-        self.most, self.encode_jobs = jobs, encode_jobs or jobs
+        self.jobs, self.encode_jobs = jobs, encode_jobs or jobs
         self.record = {"threads": threads, "runs_per_job": runs_per_job}
         self.job = JOB
-        place = pathlib.Path(folder).resolve() / JOBS
-        place.mkdir(parents=True, exist_ok=True)
-        self._lock = open(place / "driver.lock", "a")
+        self.folder = pathlib.Path(folder).resolve() / JOBS
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / "driver.lock", "a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
@@ -88,8 +88,8 @@ class ClusterLauncher:
                 "or stop it"
             ) from problem
         check_jobs(folder, engine.name)
-        self._jobs = ClusterJobs(engine, place)
-        self._queue = TaskQueue(place)
+        self._jobs = ClusterJobs(engine, self.folder)
+        self._queue = TaskQueue(self.folder)
         self._encodings = []
         self._tries = collections.Counter()
 
@@ -108,21 +108,32 @@ class ClusterLauncher:
         self, tasks: list[Task], show: Callable[[str], None]
     ) -> Iterator[tuple[Task, str]]:
         """See `modules.experiments.launcher.Launcher`."""
+        failed = 0
+        for task, problem in self.carry_out(
+            tasks, lambda text: show(f"{text}, {failed} failed")
+        ):
+            failed += bool(problem)
+            yield task, problem
+
+    def carry_out(
+        self, tasks: list[Task], show: Callable[[str], None]
+    ) -> Iterator[tuple[Task, str]]:
+        """Have jobs do tasks; give each with its problem ("" if none).
+
+        `show` takes what `count` returns.
+        """
         queued = self._queued(tasks)
         self._queue.write(queued)
         pending = {task.name: task for task in queued}
-        shown, failed = "", 0
+        shown = ""
         try:
             while pending:
                 self._jobs.drop_ended()
                 taken, ended = self._queue.look()
-                for task, problem in self._take_out(pending, taken, ended):
-                    failed += bool(problem)
-                    yield task, problem
+                yield from self._take_out(pending, taken, ended)
                 self._give_back(pending, taken, ended)
                 self._submit(pending, ended)
-                text = f"{self._describe(pending, taken)}, {failed} failed"
-                if text != shown:
+                if (text := self._describe(pending, taken)) != shown:
                     show(text)
                     shown = text
                 time.sleep(_TICK if pending else 0)
@@ -171,13 +182,13 @@ class ClusterLauncher:
                     name,
                     f"its job ended {MOST_TRIES} times without a result "
                     "(killed, out of time or out of memory; logs: "
-                    f"{self._queue.folder})",
+                    f"{self.folder})",
                 )
 
     def _submit(self, pending, ended):
         """Queue jobs for what can be done now."""
         ready = [t for t in pending.values() if ended.issuperset(t.needs)]
-        while len(self._jobs.keys) < min(self.most, len(ready)):
+        while len(self._jobs.keys) < min(self.jobs, len(ready)):
             self._jobs.submit([sys.executable, "-m", self.job], self.record)
 
     def _describe(self, pending, taken):
