@@ -21,6 +21,7 @@ from tests.cluster import stub
 from tests.cluster.clusters import RayNodes, SlurmNode, slurm
 
 ROOT = pathlib.Path(__file__).parents[2]
+STEP_SECONDS = "0.3"  # of the four steps of a run
 
 
 def start_driver(folder, engine, runs, **environment):
@@ -30,7 +31,7 @@ def start_driver(folder, engine, runs, **environment):
         return subprocess.Popen(
             [*command, str(folder), engine, "2", str(runs)],
             cwd=ROOT,
-            env=os.environ | {"STUB_SECONDS": "0.3"} | environment,
+            env=os.environ | {"STUB_SECONDS": STEP_SECONDS} | environment,
             stdout=log,
             stderr=log,
         )
@@ -168,6 +169,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     runs, chosen = options.runs, random.Random(options.seed)
+    # Before Ray starts: its jobs have the environment of their node.
+    os.environ["STUB_SECONDS"] = STEP_SECONDS
     with contextlib.ExitStack() as stack:
         prefix = f"chaos-{options.engine}-"
         root = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix))

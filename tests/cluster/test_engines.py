@@ -39,9 +39,10 @@ def node():
 
 
 @pytest.fixture
-def ray_nodes():
+def ray_nodes(monkeypatch):
     """Start Ray, or skip with the reason."""
     pytest.importorskip("ray", reason="no ray")
+    monkeypatch.setenv("STUB_SECONDS", chaos.STEP_SECONDS)
     with clusters.RayNodes() as made:
         yield made
 
