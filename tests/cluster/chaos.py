@@ -18,7 +18,8 @@ import tempfile
 import time
 
 from tests.cluster import stub
-from tests.cluster.clusters import RayNodes, SlurmNode, slurm
+from tests.cluster.ray_nodes import RayNodes
+from tests.cluster.slurm_node import SlurmNode, slurm
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEP_SECONDS = "0.3"  # of the four steps of a run

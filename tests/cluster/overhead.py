@@ -24,7 +24,9 @@ import sys
 import tempfile
 import time
 
-from tests.cluster import clusters, stub_run
+from tests.cluster import stub_run
+from tests.cluster.ray_nodes import RayNodes
+from tests.cluster.slurm_node import SlurmNode
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDS = 5  # of EmoDB
@@ -80,8 +82,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="over") as root:
         started = {
             "local": contextlib.nullcontext,
-            "slurm": lambda: clusters.SlurmNode(pathlib.Path(root, "a")),
-            "ray": clusters.RayNodes,
+            "slurm": lambda: SlurmNode(pathlib.Path(root, "a")),
+            "ray": RayNodes,
         }
         for engine in options.engines.split(","):
             with started[engine]():

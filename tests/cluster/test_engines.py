@@ -12,8 +12,9 @@ import tempfile
 import pytest
 
 import cross_validate
-from tests.cluster import chaos, clusters, stub
-from tests.cluster.clusters import wait_for
+from tests.cluster import chaos, slurm_node, stub
+from tests.cluster.ray_nodes import RayNodes
+from tests.cluster.slurm_node import wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -31,10 +32,10 @@ def local(tmp_path_factory):
 def node():
     """Start Slurm, or skip with the reason."""
     pytest.importorskip("submitit", reason="no submitit")
-    if reason := clusters.missing():
+    if reason := slurm_node.missing():
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
-        with clusters.SlurmNode(pathlib.Path(folder) / "a") as made:
+        with slurm_node.SlurmNode(pathlib.Path(folder) / "a") as made:
             yield made
 
 
@@ -43,7 +44,7 @@ def ray_nodes(monkeypatch):
     """Start Ray, or skip with the reason."""
     pytest.importorskip("ray", reason="no ray")
     monkeypatch.setenv("STUB_SECONDS", chaos.STEP_SECONDS)
-    with clusters.RayNodes() as made:
+    with RayNodes() as made:
         yield made
 
 

@@ -1,10 +1,9 @@
-"""Slurm and Ray on this machine, as clusters of two cores.
+"""Slurm on this machine: one node of two cores, as root, without systemd.
 
     with SlurmNode(folder) as node: ...   # SLURM_CONF names its configuration
-    with RayNodes() as nodes: ...         # RAY_ADDRESS is its address
 
-Slurm runs as root, without systemd. Partition `low` is the default; a job of
-`high` preempts its jobs, which are queued again.
+Partition `low` is the default; a job of `high` preempts its jobs, which are
+queued again.
 """
 
 import os
@@ -158,39 +157,6 @@ class SlurmNode:
     def wait_until_idle(self):
         """Wait until the node takes jobs."""
         wait_for(lambda: "idle" in slurm("sinfo", "-h", "-o", "%T"), 60)
-
-
-class RayNodes:
-    """Two raylets of one core each, ended on leaving."""
-
-    OWN = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    ENVIRONMENT = {
-        # Else this machine's other work, if there is any, starves the workers.
-        "RAY_worker_niceness": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-
-    def __enter__(self):
-        from ray.cluster_utils import Cluster
-
-        self.before = dict(os.environ)
-        os.environ.update(self.ENVIRONMENT)
-        head = self.OWN | {"include_dashboard": False}
-        self.cluster = Cluster(True, head_node_args=head)
-        self.second = self.cluster.add_node(**self.OWN)
-        os.environ["RAY_ADDRESS"] = self.cluster.address
-        return self
-
-    def __exit__(self, *_):
-        self.cluster.shutdown()
-        os.environ.clear()
-        os.environ.update(self.before)
-
-    def replace_one(self):
-        """Kill a raylet; another one joins."""
-        self.cluster.remove_node(self.second, allow_graceful=False)
-        self.second = self.cluster.add_node(**self.OWN)
-        return True
 
 
 def slurm(*command):
