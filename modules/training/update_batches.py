@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from torch.utils.data import Sampler
 
 
@@ -19,7 +20,7 @@ class UpdateBatches(Sampler):
 
     Arguments
     ---------
-    order : torch.utils.data.Sampler
+    order : speechbrain.dataio.sampler.ReproducibleRandomSampler
         Gives each utterance once, in the same order in all processes.
     batch_size : int
         Utterances of a process in a step.
@@ -40,7 +41,7 @@ class UpdateBatches(Sampler):
 
     def __init__(
         self,
-        order: Sampler,
+        order: ReproducibleRandomSampler,
         batch_size: int,
         steps: int = 1,
         processes: int = 1,
