@@ -57,7 +57,7 @@ def measure(options, engine, folder):
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    results = list(pathlib.Path(folder).rglob("results.json"))
+    results = list(pathlib.Path(folder).rglob("seed_*/results.json"))
     assert len(results) == options.runs
     ends = [path.stat().st_mtime for path in results]
     records = [path.with_name("run.json").read_text() for path in results]
