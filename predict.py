@@ -89,6 +89,7 @@ def score_list(listed, labels_map, rows, labels):
             describe_known(
                 [emotion_of(row, labels) for row in rows],
                 [one.label for one in own],
+                labels,
                 labels_map,
             )
         )

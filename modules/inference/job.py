@@ -26,7 +26,13 @@ from modules.inference.loading import (
 from modules.inference.options import suffix_of
 from modules.inference.predictor import Predictions, choose_device, predict
 from modules.inference.recordings import Cutter, check_segments
-from modules.inference.records import Columns, reject, summarise, summarise_by
+from modules.inference.records import (
+    Columns,
+    reject,
+    summarise,
+    summarise_by,
+    value_of,
+)
 from modules.inference.restriction import choose_labels, restrict
 from modules.inference.unlike import warn_of_unlike
 
@@ -269,7 +275,9 @@ def group(engine: Engine, rows, problems, listed, column):
         See `modules.inference.records.summarise_by`.
     """
     grouped, columns = summarise_by(rows, column, listed)
-    problems = [p._replace(file=str(listed[p.file][column])) for p in problems]
+    problems = [
+        p._replace(file=value_of(listed[p.file], column)) for p in problems
+    ]
     return reject(grouped, engine.threshold), problems, columns
 
 
