@@ -1,6 +1,5 @@
 """Bulk scoring: the command that plans, starts workers and shows progress."""
 
-import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
@@ -19,8 +18,8 @@ from modules.bulk.parts import check_part
 from modules.bulk.plan import PLAN, Plan, open_plan
 from modules.bulk.worker import TRIES, WORK, Claims
 from modules.errors import BadInput, printable
-from modules.experiments.cluster import JOBS, ClusterLauncher
-from modules.experiments.engines import make_engine
+from modules.experiments.cluster import ClusterLauncher
+from modules.experiments.engines import JOBS, make_engine
 from modules.experiments.processes import term_as_int
 
 # Hours of audio in a part.
@@ -59,7 +58,7 @@ class Workers(ClusterLauncher):
 
     Arguments
     ---------
-    engine : modules.experiments.cluster.Engine
+    engine : modules.experiments.engines.Engine
     folder : pathlib.Path
         Of the answers.
     workers : int
@@ -71,7 +70,7 @@ class Workers(ClusterLauncher):
     def __init__(
         self, engine, folder: pathlib.Path, workers: int, threads: int
     ):
-        super().__init__(engine, folder / WORK, workers, threads)
+        super().__init__(engine, folder / WORK, workers, threads, 1)
         self.job = worker.JOB
         self._bar: tqdm
         self._plan: Plan
@@ -87,7 +86,7 @@ class Workers(ClusterLauncher):
         count = min(self.jobs, len(plan) - finished)
         folder = plan.folder / WORK
         names = [folder / f"worker-{number:03}" for number in range(count)]
-        tasks = [_Worker(arguments, name) for name in names]
+        tasks: list = [_Worker(arguments, name) for name in names]
         self._plan, self._began = plan, (finished, time.monotonic())
         shape = (
             "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -95,7 +94,7 @@ class Workers(ClusterLauncher):
         with tqdm(
             desc="parts", total=len(plan), initial=finished, bar_format=shape
         ) as self._bar:
-            ended = self._work([[task] for task in tasks], True, self._show)
+            ended = self.carry_out(tasks, self._show)
             problems = [problem for _, problem in ended if problem]
             self._next_look = 0.0
             self._show(self.count([], []))
@@ -104,9 +103,9 @@ class Workers(ClusterLauncher):
     def _show(self, text):
         self._bar.set_postfix_str(text)
 
-    def count(self, waiting, flying):
+    def count(self, waiting, jobs):
         """Return the parts by state, and hours of audio per hour."""
-        running = sum(self.has_node(job) for job in flying)
+        running = sum(map(self.has_node, jobs))
         if time.monotonic() < self._next_look:
             return self._bar.postfix or ""
         begun = time.monotonic()
@@ -170,11 +169,28 @@ def _sweep(plan):
 
 def _identify(arguments, threads):
     """Return the model's identity; another process loads the model."""
-    from modules.bulk.scorer import identify
+    from modules.bulk.scorer import send_identity
 
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(identify, arguments, threads).result()
+    receiver, sender = context.Pipe(duplex=False)
+    # Not a pool, whose processes outlive a driver that is killed.
+    process = context.Process(
+        target=send_identity, args=[sender, arguments, threads], daemon=True
+    )
+    process.start()
+    sender.close()
+    try:
+        found = receiver.recv()
+    except EOFError as problem:
+        raise BadInput(
+            "the model could not be loaded (killed or out of memory): give "
+            "the driver more memory"
+        ) from problem
+    finally:
+        process.join()
+    if isinstance(found, BadInput):
+        raise found
+    return found
 
 
 def score(options, arguments: list[str], identify=_identify) -> int:

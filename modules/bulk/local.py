@@ -7,7 +7,7 @@ from modules.experiments.experiment_file import ROOT
 
 
 class Local:
-    """Processes of this machine, see `modules.experiments.cluster.Engine`.
+    """Processes of this machine, see `modules.experiments.engines.Engine`.
 
     Arguments
     ---------
@@ -23,7 +23,7 @@ class Local:
         self._running = {}
 
     def submit(self, key: str, command: list[str]) -> str:
-        """See `modules.experiments.cluster.Engine`."""
+        """See `modules.experiments.engines.Engine`."""
         self.logs.mkdir(parents=True, exist_ok=True)
         with open(self.logs / f"{key}.log", "a") as log:
             # Ctrl-C is for the driver, which ends its workers.
@@ -39,7 +39,7 @@ class Local:
         return str(process.pid)
 
     def states(self) -> dict[str, str]:
-        """See `modules.experiments.cluster.Engine`."""
+        """See `modules.experiments.engines.Engine`."""
         self._running = {
             key: process
             for key, process in self._running.items()
@@ -48,7 +48,7 @@ class Local:
         return dict.fromkeys(self._running, "running")
 
     def cancel(self, keys: list[str]) -> None:
-        """See `modules.experiments.cluster.Engine`."""
+        """See `modules.experiments.engines.Engine`."""
         for key in keys:
             if key in self._running:
                 self._running[key].terminate()

@@ -1,10 +1,12 @@
 """The model of bulk scoring, as the command line of predict.py asks for it."""
 
+import contextlib
 import dataclasses
 import warnings
 
 from modules.bulk.remote import fetched
 from modules.decoding import AudioWarning
+from modules.errors import BadInput
 from modules.inference import job
 from modules.inference.allocator import keep_freed_memory
 from modules.inference.options import parse
@@ -88,10 +90,15 @@ class Scorer:
         return Predictions(rows, problems), warned
 
 
-def identify(arguments: list[str], threads: int) -> Identity:
-    """Return the identity of what a command line asks for.
+def send_identity(sender, arguments: list[str], threads: int) -> None:
+    """Send the identity of what a command line asks for, or a `BadInput`.
 
     It is called in a process of its own, so that the driver's memory never
     contains the model; a GPU is not needed for it.
     """
-    return Scorer(arguments, threads, "cpu").identity
+    try:
+        found = Scorer(arguments, threads, "cpu").identity
+    except BadInput as problem:
+        found = problem
+    with contextlib.suppress(BrokenPipeError):  # the driver is gone
+        sender.send(found)

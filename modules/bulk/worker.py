@@ -132,10 +132,10 @@ def do_parts(
     return True
 
 
-def work(job: dict, parent: int, make_scorer=None) -> list[str]:
-    """Do parts as a job asks for them; return its problem, "" if none."""
-    threads = job["threads"]
-    (task,) = job["tasks"]
+def work(record: dict, parent: int, make_scorer=None) -> list[str]:
+    """Do parts for a task of `do_job`; return its problem, "" if none."""
+    threads = record["threads"]
+    (task,) = record["tasks"]
     place = pathlib.Path(task["folder"])
     try:
         plan = Plan(place.parents[1])

@@ -22,6 +22,7 @@ import tempfile
 import time
 
 from tests.cluster.chaos import kill_one_of, processes_of
+from tests.cluster.ray_nodes import RayNodes
 from tests.cluster.slurm_node import SlurmNode, wait_for
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -140,34 +141,10 @@ def started(engine, chosen):
 
                 yield kills | {"slurmd": restart}
     elif engine == "ray":
-        with _raylets() as remove:
-            yield kills | {"raylet": remove}
+        with RayNodes() as nodes:
+            yield kills | {"raylet": lambda _: nodes.replace_one()}
     else:
         yield kills
-
-
-@contextlib.contextmanager
-def _raylets():
-    """Start two raylets of one core; give a function that removes one."""
-    os.environ["RAY_worker_niceness"] = "0"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
-    own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    made = Cluster(True, head_node_args=own | {"include_dashboard": False})
-    second = [made.add_node(**own)]
-
-    def remove(_):
-        made.remove_node(second.pop(), allow_graceful=False)
-        second.append(made.add_node(**own))
-        return True
-
-    os.environ["RAY_ADDRESS"] = made.address
-    try:
-        yield remove
-    finally:
-        made.shutdown()
-        os.environ.pop("RAY_ADDRESS")
 
 
 def check(folder, listed, reference, kills):
