@@ -96,6 +96,7 @@ def send_identity(sender, arguments: list[str], threads: int) -> None:
     It is called in a process of its own, so that the driver's memory never
     contains the model; a GPU is not needed for it.
     """
+    found: Identity | BadInput
     try:
         found = Scorer(arguments, threads, "cpu").identity
     except BadInput as problem:
