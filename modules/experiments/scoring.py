@@ -68,8 +68,8 @@ def score_recordings(
         ``answered_otherwise`` (recordings whose most probable class is not in
         the list), ``all`` (metrics of the answers as they are) and ``shared``
         (of the shared classes alone, probabilities renormalised): ``WA``,
-        ``UA``, ``recall``, ``confusion``, ``interval`` (95%, over speakers)
-        and ``ECE``.
+        ``UA``, ``recall``, ``confusion``, ``interval`` (95%, over speakers),
+        ``ECE`` and ``mean_confidence``.
 
     Raises
     ------
@@ -114,6 +114,7 @@ def _metrics(probabilities, targets, speakers, labels):
     return found | {
         "interval": bootstrap_interval(counts) if len(people) > 1 else None,
         "ECE": expected_calibration_error(probabilities, truth),
+        "mean_confidence": float(np.mean(probabilities.max(axis=1))),
     }
 
 

@@ -7,19 +7,25 @@ New a Priori Probabilities: A Simple Procedure", Neural Computation 14, 2002.
 """
 
 import copy
+import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 
 from modules.errors import BadInput
 from modules.models.standardization import Standardization
 
 SHRINKAGE = 5.0
-# Of all answers of an adapted model, in the place of the distance's rule.
-TEMPERATURE = 2.0
+# Share of the way from chance to certainty that the mean confidence on another
+# corpus is given; recipes/CROSS/README.md chooses it.
+SKILL = 0.25
+# Divides the scores before any recording has been seen.
+FIRST_TEMPERATURE = 2.0
+_LARGEST_TEMPERATURE = 50.0
 
 # Embeddings that are in fp64 at a time.
 _ROWS = 64
@@ -52,20 +58,60 @@ def check_adaptable(model) -> None:
         )
 
 
-def adapted_graph(head: dict) -> dict:
-    """Return the graph of a head whose weights `Adaptation` has adapted.
+def adapted_graph(graph: dict, head: Any) -> dict:
+    """Return the graph of a head, with the temperatures of an adapted one.
+
+    Arguments
+    ---------
+    graph : dict
+        See `modules.models.graph.describe`.
+    head : modules.models.head.EmotionHead
+        Adapted by `Adaptation`.
+    """
+    adapted = graph | {"temperature": head.temperature}
+    if head.distance is not None:
+        own = {"temperature": head.distance.temperature}
+        adapted["distance"] = graph["distance"] | own
+    return adapted
+
+
+def confidence_temperature(scores: torch.Tensor) -> float:
+    """Return what divides the scores of recordings of another corpus.
+
+    A classifier is surer of them than it is right. Divided by the temperature,
+    the mean of the highest probabilities is ``1 / classes``, which is chance,
+    and `SKILL` of the rest. Its logarithm has the share n / (n + 5), that of
+    `FIRST_TEMPERATURE` the rest; it is 1 at least.
+
+    Arguments
+    ---------
+    scores : torch.Tensor
+        Log-probabilities, [members, recordings, classes].
 
     Example
     -------
-    >>> adapted_graph({"class": "a.Head", "distance": {"class": "a.Distance"}})[
-    ...     "distance"
-    ... ]
-    {'class': 'a.Distance', 'temperature': 1.0}
+    >>> sure = 10 * torch.eye(4)[None].repeat(1, 1000, 1)
+    >>> temperature = confidence_temperature(sure)
+    >>> round(torch.softmax(sure / temperature, 2).max().item(), 2)
+    0.44
     """
-    adapted = head | {"temperature": TEMPERATURE}
-    if head.get("distance") is not None:
-        adapted["distance"] = head["distance"] | {"temperature": 1.0}
-    return adapted
+    count, classes = scores.shape[1:]
+    target = 1 / classes + SKILL * (1 - 1 / classes)
+    scores = scores.double()
+
+    def excess(log_temperature):
+        """Return the mean confidence above the target."""
+        cooled = torch.softmax(scores / math.exp(log_temperature), dim=2)
+        return float(cooled.mean(dim=0).amax(dim=1).mean()) - target
+
+    largest = math.log(_LARGEST_TEMPERATURE)
+    found = 0.0
+    if excess(largest) > 0:
+        found = largest
+    elif excess(0.0) > 0:
+        found = brentq(excess, 0.0, largest, xtol=1e-6)
+    first = SHRINKAGE * math.log(FIRST_TEMPERATURE)
+    return math.exp((count * found + first) / (count + SHRINKAGE))
 
 
 class Adaptation:
@@ -155,11 +201,11 @@ class Adaptation:
         self.model = _copy(self.source)
         if len(rows) == 0:
             return
+        self.model.adapted_to = self.recordings
+        is_unlike = self._is_unlike(rows)
         self._standardise(self.model, rows)
-        for head in self.model.heads:
-            head.temperature = TEMPERATURE
-            if head.distance is not None:
-                head.distance.temperature = 1.0
+        if is_unlike:
+            self._soften(rows)
         if self.class_shares is not None:
             self._estimate_priors(rows)
 
@@ -232,20 +278,49 @@ class Adaptation:
         return mean, squares / len(rows)
 
     @torch.no_grad()
+    def _over_rows(self, member, rows, function):
+        """Return a function of a head's embeddings, of all rows."""
+        device = next(self.model.heads.parameters()).device
+        found = [
+            function(self._load(member, rows[j : j + _ROWS]).to(device))
+            for j in range(0, len(rows), _ROWS)
+        ]
+        return torch.cat(found).cpu()
+
+    def _is_unlike(self, rows):
+        """Return whether most rows are unlike the training, or unknown."""
+        heads = self.source.heads
+        if not all(h.distance and h.distance.is_fitted for h in heads):
+            return True
+        found = [
+            self._over_rows(i, rows, head.distance)
+            for i, head in enumerate(heads)
+        ]
+        beyond = torch.stack(found).mean(dim=0) > 1
+        return bool(beyond.float().mean() > 0.5)
+
+    def _soften(self, rows):
+        """Divide the scores of rows of another corpus by a temperature."""
+        heads = self.model.heads
+        for head in heads:
+            if head.distance is not None:
+                head.distance.temperature = 1.0
+        scores = [
+            self._over_rows(i, rows, head.classify)
+            for i, head in enumerate(heads)
+        ]
+        temperature = confidence_temperature(torch.stack(scores))
+        for head in heads:
+            head.temperature = temperature
+
+    @torch.no_grad()
     def _estimate_priors(self, rows):
         """Move each head's bias to the class priors of rows."""
         for i, head in enumerate(self.model.heads):
-            device = head.classifier.weight.device
-            scores = [
-                head.classify(self._load(i, rows[j : j + _ROWS]).to(device))
-                for j in range(0, len(rows), _ROWS)
-            ]
-            shares = estimate_priors(
-                torch.cat(scores).exp().double().cpu(), self.class_shares
-            )
-            head.classifier.bias += TEMPERATURE * shares.to(
-                head.classifier.bias
-            )
+            scores = self._over_rows(i, rows, head.classify)
+            shares = estimate_priors(scores.exp().double(), self.class_shares)
+            bias = head.classifier.bias
+            bias += head.temperature * shares.to(bias)
 
 
 def estimate_priors(

@@ -8,7 +8,7 @@ from modules.errors import BadInput
 from modules.files import read_text, write_text
 from modules.inference.adaptation import (
     SHRINKAGE,
-    TEMPERATURE,
+    SKILL,
     Adaptation,
     adapted_graph,
     check_adaptable,
@@ -150,7 +150,7 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
         folder / WEIGHTS,
     )
     values = read_values(folder)
-    values["head"] = adapted_graph(values["head"])
+    values["head"] = adapted_graph(values["head"], adapted.model.heads[0])
     # With its own standardisation it needs no speakers.
     more = {"adapted_to": adapted.recordings}
     write_text(folder / HYPERPARAMS, format_hyperparams(values, more))
@@ -160,13 +160,23 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
     card = "# Adapted model\n"
     if (folder / CARD).is_file():
         card = read_text(folder / CARD)
-    section = describe_adaptation(adapted.recordings, adapt_priors)
+    section = describe_adaptation(adapted, adapt_priors)
     write_text(folder / CARD, _insert(card, section))
     return adapted
 
 
-def describe_adaptation(recordings: int, adapt_priors: bool) -> str:
+def describe_adaptation(adapted: Adapted, adapt_priors: bool) -> str:
     """Return the section of a model's card on its adaptation."""
+    recordings = adapted.recordings
+    temperature = adapted.model.heads[0].temperature
+    confidence = (
+        f"The scores are divided by {temperature:.2g}, so that the mean "
+        f"confidence is {SKILL:.0%} of the way from chance to certainty, "
+        "which it was found to earn on other corpora.\n"
+        if temperature != 1
+        else "Most recordings are like those of the training, so that the "
+        "scores are not divided.\n"
+    )
     priors = (
         "The frequencies of the classes were estimated on them, too.\n"
         if adapt_priors
@@ -176,8 +186,7 @@ def describe_adaptation(recordings: int, adapt_priors: bool) -> str:
         "## Adapted\n\n"
         f"Adapted to {recordings} recordings without labels: mean and "
         "deviation of the embeddings were estimated again on them, with the "
-        f"share {recordings} / {recordings + SHRINKAGE:g}, and the scores of "
-        f"all recordings are divided by {TEMPERATURE:g}. {priors}"
+        f"share {recordings} / {recordings + SHRINKAGE:g}. {confidence}{priors}"
         "The results above are those before the adaptation.\n\n"
     )
 

@@ -73,11 +73,11 @@ def describe_distance(runs: list) -> str:
         "The distance of a recording from the training is 1 at the 95th "
         "percentile of training speakers that were left out. Beyond 1 lie "
         f"{' and '.join(found)} of this corpus. Almost all recordings of "
-        "another corpus lie there; the scores of these are divided by 2, so "
-        "that their probabilities are lower. `predict.py` writes the distance "
-        "of each recording, gives a warning where most are beyond 1, and "
-        "`--adapt` estimates the standardisation again on recordings without "
-        "labels."
+        "another corpus lie there; the scores of these are divided, the more "
+        "the further, so that their probabilities are lower. `predict.py` "
+        "writes the distance of each recording, gives a warning where most "
+        "are beyond 1, and `--adapt` estimates the standardisation again on "
+        "recordings without labels."
     )
 
 

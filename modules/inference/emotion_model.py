@@ -79,6 +79,7 @@ class EmotionModel(nn.Module):
         self.sizes = dict(sizes)
         self.encoder_values = encoder_values
         self.channel = channel
+        self.adapted_to = 0  # recordings
         self.encoder = None
         make_head = build(head)
         self.heads = nn.ModuleList(make_head(**sizes) for _ in range(members))
@@ -209,7 +210,7 @@ class EmotionModel(nn.Module):
     @property
     def is_adapted(self):
         """Whether it is adapted, see `modules.inference.adaptation`."""
-        return any(head.temperature != 1 for head in self.heads)
+        return self.adapted_to > 0
 
     def distances(self, embeddings):
         """Return the mean distance of all heads from their training, [batch].

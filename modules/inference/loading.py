@@ -144,6 +144,8 @@ def load_model(source, device="cpu", encoder_hub=None):
         ) from problem
     check_shapes(source, weights, head, sizes, shapes, values["members"])
     model = EmotionModel(**values)
+    recordings = _read_plain(folder, "adapted_to")
+    model.adapted_to = recordings if type(recordings) is int else 0
     model.load(lambda name: folder / name)
     for part in model.encoder.modules():
         if isinstance(part, FrozenEncoder):

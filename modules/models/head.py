@@ -32,8 +32,8 @@ class EmotionHead(nn.Module):
         the embedding's parts; None: every recording is taken to be like those
         of the training.
     temperature : float
-        Divides the scores of all recordings; 2 in a model that
-        `modules.inference.adaptation` has adapted.
+        Divides the scores of all recordings; above 1 in a model that
+        `modules.inference.adaptation` has adapted to another corpus.
 
     Example
     -------

@@ -17,19 +17,21 @@ import pathlib
 import random
 import sys
 
-import numpy as np
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import infer_device
 
 from modules.errors import BadInput, one_sentence, using
-from modules.experiments.calibration import expected_calibration_error
+from modules.experiments.scoring import score_recordings
 from modules.files import read_json, write_json
-from modules.inference.adaptation import SHRINKAGE, TEMPERATURE
+from modules.inference.adaptation import (
+    SHRINKAGE,
+    SKILL,
+    confidence_temperature,
+)
 from modules.models.graph import describe
 from modules.training.configuration import load_configuration, plain_values
 from modules.training.linear import LinearTrainer, embed
-from modules.training.metrics import score
 from recipes.CROSS.shared_classes import LABELS, read_corpus, read_label_map
 from recipes.CROSS.tables import write_tables
 
@@ -82,6 +84,7 @@ class System:
                 if not key.endswith(_PLACES)
             },
             self.upstream.digest,
+            [SHRINKAGE, SKILL],
             [
                 [name, entry["sha256"], entry["label"], entry["speaker"]]
                 for corpus in [*trained, *tested]
@@ -140,61 +143,75 @@ class System:
     def test(self, head, trained, tested) -> list[dict]:
         """Test on a corpus, as it is and adapted; return two rows.
 
-        Utterances of classes that the training lacks are left out.
+        Utterances of classes that the training lacks are left out; the
+        answers are those of the classes that the tested corpus has, as
+        predict.py --labels gives them.
         """
         known = torch.cat([self._datasets[name].targets for name in trained])
         truth = self._datasets[tested].targets
         kept = torch.isin(truth, known)
-        truth, embeddings = truth[kept], self._embeddings[tested][kept]
-        facts = {
-            "system": self.name,
-            "trained": "+".join(trained),
-            "tested": tested,
-            "utterances": len(truth),
-            "classes": len(truth.unique()),
-        }
-        adapted = adapt(head, embeddings)
-        return [
-            facts | {"adapted": False} | self._scores(head, embeddings, truth),
-            facts
-            | {"adapted": True}
-            | self._scores(adapted, embeddings, truth),
-        ]
+        embeddings = self._embeddings[tested][kept]
+        people = [e["speaker"] for e in self.corpora[tested].entries.values()]
+        people = [people[place] for place in kept.nonzero()[:, 0].tolist()]
+        labels = [self.labels[place] for place in truth[kept].tolist()]
+        rows = []
+        for adapted in (False, True):
+            own = head
+            if adapted:
+                own = adapt(head, embeddings, known.unique().tolist())
+            facts = {
+                "system": self.name,
+                "trained": "+".join(trained),
+                "tested": tested,
+                "utterances": len(labels),
+                "adapted": adapted,
+            }
+            rows.append(facts | self._scores(own, embeddings, labels, people))
+        return rows
 
-    def _scores(self, head, embeddings, truth):
+    def _scores(self, head, embeddings, labels, speakers):
         """Return the measures of one test."""
         with torch.no_grad():
             probabilities = head.classify(embeddings).cpu().double().exp()
-        predicted = probabilities.argmax(dim=1)
-        found = score(truth.tolist(), predicted.tolist(), self.labels)
-        own = probabilities.numpy()
+        found = score_recordings(
+            probabilities.numpy(), labels, speakers, self.labels
+        )
+        own, interval = found["shared"], found["shared"]["interval"] or {}
         return {
-            "WA": found["WA"],
-            "UA": found["UA"],
-            "ECE": expected_calibration_error(own, truth.numpy()),
-            "neutral_recall": found["recall"].get("neutral"),
-            "mean_confidence": float(np.mean(own.max(axis=1))),
+            "classes": len(found["labels"]),
+            "answered_otherwise": found["answered_otherwise"] / found["n"],
+            "WA": own["WA"],
+            "WA_interval": interval.get("WA"),
+            "UA": own["UA"],
+            "UA_interval": interval.get("UA"),
+            "ECE": own["ECE"],
+            "neutral_recall": own["recall"].get("neutral"),
+            "mean_confidence": own["mean_confidence"],
         }
 
 
 @torch.no_grad()
-def adapt(head, embeddings: torch.Tensor):
+def adapt(head, embeddings: torch.Tensor, known: list[int]):
     """Return a copy of a head, adapted to recordings without labels.
 
     Arguments
     ---------
     head : modules.models.head.EmotionHead
         Mean and variance of its standardisation are estimated again; n
-        recordings have the share n / (n + 5), the training the rest. All
-        scores are divided by 2.
+        recordings have the share n / (n + 5), the training the rest. The
+        scores are divided by `confidence_temperature`.
     embeddings : torch.Tensor
         Of the recordings, [recordings, values].
+    known : list of int
+        Classes of the training.
     """
     head = copy.deepcopy(head)
     values = embeddings.double()
     mean, variance = values.mean(dim=0), values.var(dim=0, correction=0)
     head.standardization.adapt(mean, variance, len(values), SHRINKAGE)
-    head.distance, head.temperature = None, TEMPERATURE
+    head.distance = None
+    scores = head.classify(embeddings).cpu()[:, known]
+    head.temperature = confidence_temperature(scores[None])
     return head
 
 

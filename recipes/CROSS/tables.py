@@ -67,9 +67,9 @@ def format_rows(rows: list[dict]) -> list[str]:
     -------
     >>> row = {"system": "s", "trained": "A", "tested": "B", "utterances": 9}
     >>> row |= dict(WA=0.5, UA=0.4, ECE=0.1, mean_confidence=0.6)
-    >>> row |= {"neutral_recall": None, "adapted": False}
-    >>> print(format_rows([row, row | {"adapted": True, "WA": 0.6}])[-1])
-    | s | A | B | 9 | 50.0 / 60.0 | 40.0 / 40.0 | 10.0 / 10.0 | - | 60.0 / 60.0 |
+    >>> row |= {"neutral_recall": None, "WA_interval": [0.45, 0.55]}
+    >>> print(format_rows([row, row | {"ECE": 0.2}])[-1])
+    | s | A | B | 9 | 50.0 (45 to 55) / 50.0 (45 to 55) | 40.0 / 40.0 | 10.0 / 20.0 | - | 60.0 / 60.0 |
     """
     heads = ("system", "trained on", "tested on", "utterances", *_HEADS)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -83,7 +83,19 @@ def format_rows(rows: list[dict]) -> list[str]:
         for measure in _MEASURES:
             values = [row[measure] for row in (before, after)]
             known = None not in values
-            pair = " / ".join(f"{value:.1%}"[:-1] for value in values if known)
+            pair = " / ".join(
+                _with_interval(row, measure) for row in (before, after) if known
+            )
             cells.append(pair or "-")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _with_interval(row, measure):
+    """Return a measure in percent, and its interval if there is one."""
+    text = f"{row[measure]:.1%}"[:-1]
+    interval = row.get(f"{measure}_interval")
+    if interval:
+        low, high = (100 * value for value in interval)
+        text += f" ({low:.0f} to {high:.0f})"
+    return text

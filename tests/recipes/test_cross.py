@@ -162,7 +162,7 @@ def test_adaptation_undoes_a_shift_and_leaves_the_head():
     head.standardization.fit(embeddings)
     shifted = 3 * embeddings + 7
     before = head.standardization.mean.clone()
-    adapted = study.adapt(head, shifted)
+    adapted = study.adapt(head, shifted, [0, 1])
     assert torch.equal(head.standardization.mean, before)
     torch.testing.assert_close(
         adapted.standardization(shifted),
@@ -172,8 +172,9 @@ def test_adaptation_undoes_a_shift_and_leaves_the_head():
     )
     scores = head.classify(embeddings), adapted.classify(shifted)
     odds = [score[:, 0] - score[:, 1] for score in scores]
-    torch.testing.assert_close(odds[1], odds[0] / 2, atol=0.01, rtol=0.01)
+    expected = odds[0] / adapted.temperature
+    torch.testing.assert_close(odds[1], expected, atol=0.01, rtol=0.01)
     # Five recordings have half of the say.
-    adapted = study.adapt(head, shifted[:5])
+    adapted = study.adapt(head, shifted[:5], [0, 1])
     expected = (before + shifted[:5].mean(dim=0)) / 2
     torch.testing.assert_close(adapted.standardization.mean, expected)

@@ -3,6 +3,8 @@
 import copy
 import csv
 import itertools
+import json
+import math
 import pathlib
 
 import numpy as np
@@ -16,14 +18,17 @@ import export
 import predict
 from modules.errors import BadInput
 from modules.inference.adaptation import (
+    FIRST_TEMPERATURE,
     SHRINKAGE,
-    TEMPERATURE,
+    SKILL,
     Adaptation,
+    confidence_temperature,
     estimate_priors,
 )
 from modules.inference.loading import load_model, read_class_shares
 from modules.inference.predictor import predict as classify
 from modules.models.standardization import Standardization
+from modules.training.run import Run
 
 LABELS = ["calm", "glad", "mad"]
 
@@ -117,12 +122,51 @@ def test_adapted_heads_by_hand(ensemble, foreign):
         inputs = (own - mean) / (sizes * variance).sqrt()
         inputs = torch.where(scale > 0, inputs, 0.0)
         classifier = head.classifier.double()
-        scores = classifier(inputs) / TEMPERATURE
+        members.append(classifier(inputs).log_softmax(dim=1))
         classifier.float()
-        members.append(torch.softmax(scores, dim=1))
+    temperature = confidence_temperature(torch.stack(members))
+    members = [torch.softmax(m / temperature, dim=1) for m in members]
+    assert adaptation.model.heads[0].temperature == pytest.approx(temperature)
     found = torch.stack([row.log_probabilities for row in rows]).exp()
     expected = torch.stack(members).mean(0).float()
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_the_mean_confidence_is_a_quarter_of_the_way_to_certainty():
+    scores = 9 * torch.randn(2, 400, 5)
+    temperature = confidence_temperature(scores.log_softmax(dim=2))
+    found = math.exp(
+        (405 * math.log(temperature) - 5 * math.log(FIRST_TEMPERATURE)) / 400
+    )
+    cooled = torch.softmax(scores / found, dim=2).mean(dim=0)
+    confidence = cooled.amax(dim=1).mean().item()
+    assert confidence == pytest.approx(0.2 + 0.8 * SKILL, abs=1e-4)
+    few = confidence_temperature(scores[:, :1])
+    assert abs(few - FIRST_TEMPERATURE) < abs(temperature - FIRST_TEMPERATURE)
+
+
+@pytest.mark.parametrize(
+    "scores, expected",
+    [(torch.zeros(1, 1000, 4), 1.0), (1e6 * torch.eye(4)[None], 8.363)],
+)
+def test_scores_without_a_temperature(scores, expected):
+    # The even ones are never sharpened, the infinitely sure ones cooled by 50.
+    found = confidence_temperature(scores)
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_recordings_like_the_training_keep_their_probabilities(
+    ensemble, linear_runs
+):
+    model, _ = load_model(ensemble)
+    manifest = linear_runs[0] / "manifests" / "train.json"
+    entries = list(json.loads(manifest.read_text()).values())
+    root = Run(linear_runs[0]).settings["data_folder"] or ""
+    files = [e["wav"].replace("{data_root}", root) for e in entries]
+    adaptation = Adaptation(model)
+    classify(model, sorted(files), jobs=1, adaptation=adaptation)
+    assert adaptation.model.is_adapted
+    assert all(head.temperature == 1 for head in adaptation.model.heads)
 
 
 def test_three_ways_give_the_same_answer(
@@ -173,7 +217,7 @@ def test_speakers_have_statistics_of_their_own(ensemble, foreign, tmp_path):
             standardization = copy.deepcopy(head.standardization)
             standardization.adapt(own.mean(0), own.var(0, correction=0), 5)
             scores = head.classifier(standardization(own.float()))
-            members.append(torch.softmax(scores / TEMPERATURE, dim=1))
+            members.append(torch.softmax(scores / head.temperature, dim=1))
         found = [row.log_probabilities.exp() for row in rows[speaker]]
         torch.testing.assert_close(
             torch.stack(found), torch.stack(members).mean(0), atol=1e-5, rtol=0

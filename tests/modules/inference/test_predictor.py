@@ -106,7 +106,10 @@ def test_each_channel_is_a_row(loaded, tmp_path):
             alone.log_probabilities, wanted, atol=1e-5, rtol=0
         )
         row = rows[["left", "right"].index(name)]
-        assert row.log_probabilities.equal(alone.log_probabilities)
+        # Matrices of another height are summed in another order.
+        torch.testing.assert_close(
+            row.log_probabilities, alone.log_probabilities, atol=1e-6, rtol=0
+        )
 
 
 def test_a_long_silence_has_no_answer(loaded, tmp_path):

@@ -62,12 +62,18 @@ def test_other_parts_have_no_influence():
     assert torch.equal(distance(embeddings), distance(changed))
 
 
-def test_scores_beyond_the_limit_are_divided():
+def test_scores_beyond_the_limit_are_divided_the_more_the_further():
     distance, embeddings = fitted(), corpus(shift=0.4, seed=1)[0]
-    beyond = distance(embeddings) > 1
+    far = corpus(shift=40.0, seed=2)[0]
+    found = distance(embeddings)
     temperature = distance.temperature_of(embeddings)[:, 0]
-    assert 0 < beyond.sum() < len(beyond)
-    assert torch.equal(temperature, torch.where(beyond, 2.0, 1.0))
+    assert 0 < (found > 1).sum() < len(found)
+    assert torch.equal(temperature > 1, found > 1)
+    order = found.argsort()
+    assert bool((temperature[order].diff() >= 0).all())
+    assert torch.equal(
+        distance.temperature_of(far), torch.full((len(far), 1), 8.0)
+    )
 
 
 def test_it_is_zero_before_it_is_fitted_and_where_nobody_is_left_out():
