@@ -73,8 +73,8 @@ clean:
 	rm -rf $(VENV) results cache
 
 $(READY): requirements.txt requirements-onnx.txt requirements-formats.txt \
-    requirements-vad.txt requirements-live.txt requirements-page.txt requirements-dev.txt \
-    constraints.txt tools/fix_torchaudio.py
+    requirements-vad.txt requirements-live.txt requirements-page.txt requirements-logging.txt \
+    requirements-dev.txt constraints.txt tools/fix_torchaudio.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python tools/fix_torchaudio.py

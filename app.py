@@ -2,7 +2,7 @@
 """A page in the browser: record or upload speech, read the emotion.
 
     python app.py MODEL [--port 7860] [--host 127.0.0.1]
-                  [--encoder_hub FOLDER] [--device cuda]
+                  [--min_precision 0.9] [--encoder_hub FOLDER] [--device cuda]
 
 MODEL is a folder that export.py wrote, or the name of one on the HuggingFace
 Hub; by default the folder `model` beside this file, as in a HuggingFace Space.
@@ -45,6 +45,13 @@ def parse(arguments):
         help="default: 7860",
     )
     add("--encoder_hub", help="the model's encoder: another folder of it")
+    add(
+        "--min_precision",
+        type=float,
+        metavar="SHARE",
+        help="wished share of right answers, such as 0.9: what is less "
+        "probable than the threshold for it is unknown",
+    )
     add("--device", help="cpu, cuda ... (default: cuda if there is one)")
     return parser.parse_args(arguments)
 
@@ -54,12 +61,14 @@ def main(arguments=None):
     options = parse(arguments)
     with one_sentence(resumes=False):
         # Imported here: --help takes a moment, not seconds.
+        from modules.inference.confidence import read_threshold
         from modules.inference.loading import (
             check_speakers,
             load_model,
             locate_model,
         )
-        from modules.inference.page import build, check_port, read_facts, serve
+        from modules.inference.page import build, check_port, serve
+        from modules.inference.page_facts import read_facts
         from modules.inference.predictor import choose_device
 
         check_port(options.host, options.port)
@@ -67,7 +76,8 @@ def main(arguments=None):
         folder = locate_model(options.model, "README.md")
         model, labels = load_model(folder, device, options.encoder_hub)
         check_speakers(folder, model.is_adapted)
-        page = build(model, labels, read_facts(folder), device)
+        threshold = read_threshold(folder, labels, options.min_precision)
+        page = build(model, labels, read_facts(folder), device, threshold)
         serve(page, options.host, options.port)
     return 0
 

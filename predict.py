@@ -4,6 +4,7 @@
     python predict.py MODEL FILE|FOLDER... [--output x.csv|x.jsonl|x.parquet]
                       [--segments 4 --hop 1 | --vad | --speakers x.rttm]
                       [--channel each] [--labels anger,neutral] [--plot FOLDER]
+                      [--min_precision 0.9]
                       [--embeddings x.npz] [--engine onnx]
                       [--adapt | --adapt_to FOLDER]
     python predict.py MODEL --csv_file list.csv --output x.csv
@@ -25,7 +26,9 @@ import warnings
 
 from modules.errors import BadInput, one_sentence, printable
 from modules.inference.formats import format_table
-from modules.inference.options import check_places, parse
+from modules.inference.options import parse
+from modules.inference.places import check_places
+from modules.inference.records import check_column, emotion_of
 
 # What computes is imported where it is used: --help and a wrong option take
 # a moment, not seconds.
@@ -66,7 +69,11 @@ def read_list(options):
 
 def score_list(listed, labels_map, rows, labels):
     """Return the scores of a labelled list, for the terminal."""
-    from modules.experiments.scoring import format_scores, score_recordings
+    from modules.experiments.scoring import (
+        describe_known,
+        format_scores,
+        score_recordings,
+    )
 
     own = [listed[row.file].row for row in rows]
     scores = score_recordings(
@@ -76,7 +83,17 @@ def score_list(listed, labels_map, rows, labels):
         labels,
         labels_map,
     )
-    return map(printable, format_scores(scores).split("\n"))
+    lines = format_scores(scores).split("\n")
+    if any(not row.is_known for row in rows):
+        lines.append(
+            describe_known(
+                [emotion_of(row, labels) for row in rows],
+                [one.label for one in own],
+                labels,
+                labels_map,
+            )
+        )
+    return map(printable, lines)
 
 
 def answer(options, warned):
@@ -95,6 +112,9 @@ def answer(options, warned):
     from modules.inference.recordings import find_files
 
     listed, labels_map = read_list(options)
+    columns = {file: one.columns for file, one in listed.items()}
+    if options.summary_by:
+        check_column(columns, options.summary_by)
     files, problems = find_files(options.paths or list(listed))
     job.check_output(options, files)
     cutter, settings = job.make_cutter(options, files)
@@ -108,14 +128,17 @@ def answer(options, warned):
     rows = job.finish_rows(engine, found, options)
     problems += found.problems
     warned += job.warn_of_model(engine, found.rows, options)
-    columns = {file: one.columns for file, one in listed.items()}
+    written = rows, problems, columns
+    if options.summary_by:
+        written = job.group(engine, *written, options.summary_by)
     try:
-        job.write_outputs(options, engine.labels, rows, problems, columns)
+        job.write_outputs(options, engine.labels, *written)
     finally:
         if rows:
             table = format_table(
-                [row._replace(file=printable(row.file)) for row in rows],
+                [row._replace(file=printable(row.file)) for row in written[0]],
                 [printable(label) for label in engine.labels],
+                options.summary_by and printable(options.summary_by),
             )
             show([table], sys.stdout)
         if labels_map is not None and rows:

@@ -71,7 +71,7 @@ def measure(count, classes, progress=True):
     times = [(time.perf_counter(), time.process_time())]
     rotated, back = Parts(inputs, standardization).combine({"all": 1.0})
     times.append((time.perf_counter(), time.process_time()))
-    C, _ = choose_C(rotated, targets, labels, speakers, progress=progress)
+    C, _, _ = choose_C(rotated, targets, labels, speakers, progress=progress)
     times.append((time.perf_counter(), time.process_time()))
     back(fit(rotated, targets, C)[0])
     times.append((time.perf_counter(), time.process_time()))

@@ -20,17 +20,12 @@ What recurs
     may give the emotion away; 06 and 07 are common to all emotions.
 """
 
-from __future__ import annotations
+import dataclasses
 
-import os
-import re
-
-from data_prep.corpus import CorpusCard, Utterance, existing_folder, refuse_list
-from data_prep.folds import deal_speakers
-from modules.errors import BadInput
+from data_prep.corpus import CorpusCard
+from data_prep.file_names import FileNames
 
 EMOTIONS = {"n": "neutral", "f": "fear", "h": "happy", "s": "sad", "a": "angry"}
-NAME = re.compile(r"([nfhsa])\d-(\d\d)-(\d\d)-(0[12])-(\d\d)", re.IGNORECASE)
 CARD = CorpusCard(
     name="ASED",
     identifier="ased",
@@ -38,44 +33,18 @@ CARD = CorpusCard(
     nature="65 speakers, 27 sentences, in Amharic",
     restricted="no licence is stated: ask its authors before you publish",
 )
+NAMES = FileNames(
+    corpus=CARD.name,
+    example="05Angry/a5-03-01-02-50.wav",
+    pattern=r"(?P<label>[A-Za-z])\d-\d\d-\d\d-(?P<gender>\d\d)-(?P<speaker>\d\d)",
+    codes={
+        "label": EMOTIONS | {k.upper(): v for k, v in EMOTIONS.items()},
+        "gender": {"01": "female", "02": "male"},
+    },
+)
 
 
-def read(
-    data_folder: str | os.PathLike | None,
-    csv_file: str | os.PathLike | None = None,
-    number_of_folds: int = 5,
-) -> list[Utterance]:
-    """Read all utterances.
-
-    Arguments
-    ---------
-    data_folder : str or pathlib.Path
-        The folder that contains 01Neutral and others.
-    number_of_folds : int
-        How many folds the speakers are dealt into.
-    """
-    refuse_list(csv_file, "ASED")
-    folder = existing_folder(data_folder, "ASED, with 01Neutral and others")
-    matches = {p: NAME.fullmatch(p.stem) for p in sorted(folder.rglob("*.wav"))}
-    wrong = sorted(str(path) for path, match in matches.items() if not match)
-    if wrong or not matches:
-        raise BadInput(
-            f"{wrong[0] if wrong else folder} is not named as ASED is, such "
-            "as 05Angry/a5-03-01-02-50.wav: set data_folder to ASED alone."
-        )
-    named = {path: match for path, match in matches.items() if match}
-    labels = [EMOTIONS[match[1].lower()] for match in named.values()]
-    speakers = [match[5] for match in named.values()]
-    folds = deal_speakers(speakers, labels, number_of_folds)
-    found = zip(named.items(), labels, speakers)
-    return [
-        Utterance(
-            id=path.stem.lower(),
-            wav=path.relative_to(folder).as_posix(),
-            label=label,
-            speaker=speaker,
-            fold=folds[speaker],
-            extra={"gender": "female" if match[4] == "01" else "male"},
-        )
-        for (path, match), label, speaker in found
-    ]
+def read(data_folder, csv_file=None):
+    """Read all utterances, see `FileNames.read`; ids are in lower case."""
+    utterances = NAMES.read(data_folder, csv_file)
+    return [dataclasses.replace(u, id=u.id.lower()) for u in utterances]

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
+import inspect
 import os
 import pathlib
 import types
 
+from data_prep.classes import choose_classes, choose_part, describe_choice
 from data_prep.corpus import CorpusCard, Utterance
+from data_prep.folds import deal_utterances
 from data_prep.manifest import write_manifests
+from data_prep.table import COLUMNS
 from modules.errors import BadInput
 
 _SUFFIX = "_prepare"
@@ -33,7 +38,7 @@ def names() -> list[str]:
     Example
     -------
     >>> names()
-    ['ased', 'cremad', 'csv', 'emodb', 'iemocap', 'ravdess', 'turev']
+    ['ased', 'audiofolder', 'cremad', 'csv', 'emodb', 'iemocap', 'ravdess', 'turev']
     """
     folder = pathlib.Path(__file__).parent
     return sorted(
@@ -55,7 +60,12 @@ def _find(corpus: str) -> types.ModuleType:
     return importlib.import_module(f"{__package__}.{corpus}{_SUFFIX}")
 
 
-def card(corpus: str, data_folder: str | os.PathLike | None) -> CorpusCard:
+def card(
+    corpus: str,
+    data_folder: str | os.PathLike | None,
+    classes: str | None = None,
+    part: str | None = None,
+) -> CorpusCard:
     """Return what the card of a model states about its training corpus.
 
     Arguments
@@ -64,6 +74,8 @@ def card(corpus: str, data_folder: str | os.PathLike | None) -> CorpusCard:
         One of `names()`.
     data_folder : str or pathlib.Path or None
         The folder of the recordings.
+    classes, part : str, optional
+        What of the corpus is used, see `read`.
 
     Returns
     -------
@@ -79,9 +91,13 @@ def card(corpus: str, data_folder: str | os.PathLike | None) -> CorpusCard:
     -------
     >>> card("emodb", None).language
     'de'
+    >>> card("iemocap", None, "ang,hap+exc", "improvised").nature[-43:]
+    '; the part improvised; classes ang, hap+exc'
     """
     marker = pathlib.Path(data_folder or ".") / _SYNTHETIC_MARKER
-    return _SYNTHETIC if marker.is_file() else _find(corpus).CARD
+    own = _SYNTHETIC if marker.is_file() else _find(corpus).CARD
+    nature = own.nature + describe_choice(classes, part)
+    return dataclasses.replace(own, nature=nature)
 
 
 def read(
@@ -89,12 +105,15 @@ def read(
     data_folder: str | os.PathLike | None,
     csv_file: str | os.PathLike | None = None,
     number_of_folds: int = 5,
+    classes: str | None = None,
+    part: str | None = None,
+    columns: str | None = None,
 ) -> list[Utterance]:
-    """Read all utterances of a corpus, unchecked.
+    """Read the utterances of a corpus, unchecked.
 
     Arguments
     ---------
-    corpus, data_folder, csv_file, number_of_folds
+    corpus, data_folder, csv_file, number_of_folds, classes, part, columns
         As for `prepare`.
 
     Raises
@@ -106,7 +125,38 @@ def read(
     -------
     >>> utterances = read("emodb", "data/emodb")  # doctest: +SKIP
     """
-    return _find(corpus).read(data_folder, csv_file, number_of_folds)
+    module = _find(corpus)
+    named = {"columns": _columns(module, columns)} if columns else {}
+    utterances = module.read(data_folder, csv_file, **named)
+    parts = getattr(module, "PARTS", {})
+    utterances = choose_part(utterances, corpus, parts, part)
+    chosen = classes or getattr(module, "CLASSES", None)
+    if chosen:
+        utterances = choose_classes(
+            utterances, chosen, getattr(module, "facts", None), bool(classes)
+        )
+    return deal_utterances(utterances, number_of_folds)
+
+
+def _columns(module, text):
+    """Read ``label=emotion,speaker=who``: column -> name in the list."""
+    has_list = "columns" in inspect.signature(module.read).parameters
+    known = COLUMNS if has_list else ()
+    pairs = [pair.partition("=")[::2] for pair in text.split(",")]
+    columns = {name.strip(): given.strip() for name, given in pairs}
+    if len(columns) < len(pairs) or not all(columns.values()):
+        raise BadInput(
+            f"columns {text!r:.200} is not NAME=COLUMN,...: write such as "
+            "label=emotion,speaker=who."
+        )
+    for name in columns:
+        if name not in known:
+            remedy = f"name {', '.join(known)}" if known else "leave it out"
+            raise BadInput(
+                f"columns names {name!r:.80}, which this corpus does not have: "
+                f"{remedy}."
+            )
+    return columns
 
 
 def prepare(
@@ -119,6 +169,9 @@ def prepare(
     seed: int = 1,
     number_of_folds: int = 5,
     channel: str = "mean",
+    classes: str | None = None,
+    part: str | None = None,
+    columns: str | None = None,
 ) -> dict[str, pathlib.Path]:
     """Prepare the manifests of one held-out fold of a corpus.
 
@@ -128,7 +181,7 @@ def prepare(
         One of `names()`.
     data_folder : str or pathlib.Path or None
         The folder of the recordings; None for a corpus with absolute paths.
-    csv_file : str or pathlib.Path or None
+    csv_file : str or pathlib.Path
         The list of utterances, of a corpus that has one.
     manifest_folder : str or pathlib.Path
         The folder of the manifests.
@@ -142,6 +195,13 @@ def prepare(
         Number of folds, of a corpus whose folds are not fixed.
     channel : str
         "mean", "left" or "right": what is read of stereo.
+    classes : str
+        Which labels make which classes, see `modules.labels.parse_classes`;
+        None: those of the corpus.
+    part : str
+        A part of the corpus, such as "improvised" of IEMOCAP; None: all.
+    columns : str
+        Of a list with other names of its columns: "label=emotion".
 
     Returns
     -------
@@ -159,7 +219,9 @@ def prepare(
     ...     "emodb", "data/emodb", None, "manifests", test_fold=1
     ... )  # doctest: +SKIP
     """
-    utterances = read(corpus, data_folder, csv_file, number_of_folds)
+    utterances = read(
+        corpus, data_folder, csv_file, number_of_folds, classes, part, columns
+    )
     return write_manifests(
         utterances,
         data_folder or ".",

@@ -1,8 +1,11 @@
 """What a corpus file returns, and what it needs to read its corpus.
 
 A corpus file is `data_prep/<corpus>_prepare.py`. It has a function
-``read(data_folder, csv_file, number_of_folds)`` that returns a list of
-`Utterance`, and a constant ``CARD``, a `CorpusCard`.
+``read(data_folder, csv_file)`` that returns a list of `Utterance`, and a
+constant ``CARD``, a `CorpusCard`. It may have ``CLASSES``, the classes by
+default, ``PARTS``, name -> whether an utterance is in that part, and ``facts``,
+see `data_prep.classes.choose_classes`. A ``read`` of a list with columns has a
+third argument ``columns``, see `data_prep.csv_prepare.read`.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ class Utterance:
         The emotion.
     speaker : str
         Name of the speaker.
-    fold : int
+    fold : int or None
         The fold, from 1, in which the utterance is tested; 0 if it is tested
-        in none.
+        in none; None if whole speakers are to be dealt into folds.
     extra : dict
         Other facts about the utterance, as JSON values.
     split : str, optional
@@ -49,7 +52,7 @@ class Utterance:
     wav: str
     label: str
     speaker: str
-    fold: int
+    fold: int | None
     extra: dict = dataclasses.field(default_factory=dict)
     split: str | None = None
 

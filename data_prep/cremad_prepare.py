@@ -19,19 +19,15 @@ Splits
     Five folds of actors: every fifth one, from 1001, is in the first fold.
 """
 
-from __future__ import annotations
-
-import re
-
 from data_prep.archive import Archive
-from data_prep.corpus import CorpusCard, Utterance, existing_folder, refuse_list
-from modules.errors import BadInput
+from data_prep.corpus import CorpusCard
+from data_prep.file_names import FileNames
 
 EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear"}
 EMOTIONS |= {"HAP": "happiness", "NEU": "neutral", "SAD": "sadness"}
-# One published file has the intensity X.
-NAME = re.compile(
-    rf"(10\d\d)_([A-Z]{{3}})_({'|'.join(EMOTIONS)})_(LO|MD|HI|XX|X)"
+PATTERN = (
+    r"(?P<speaker>10\d\d)_(?P<sentence>[A-Z]{3})_(?P<label>[A-Z]{3})"
+    r"_(?P<intensity>[A-Z]{1,2})"
 )
 CARD = CorpusCard(
     name="CREMA-D",
@@ -43,38 +39,18 @@ CARD = CorpusCard(
 ARCHIVE = Archive(
     url="https://gitlab.com/cs-cooper-lab/crema-d-mirror/-/archive/main/"
     "crema-d-mirror-main.zip?path=AudioWAV",
-    members=rf"(?:.*/)?(AudioWAV/{NAME.pattern}\.wav)",
+    members=rf"(?:.*/)?(AudioWAV/{PATTERN}\.wav)",
     recordings=7442,
     most=2_000_000_000,
     licence="Open Database License, contents Database Contents License",
 )
-
-
-def read(data_folder, csv_file=None, number_of_folds=5) -> list[Utterance]:
-    """Return all utterances; see `data_prep.emodb_prepare.read`."""
-    refuse_list(csv_file, "CREMA-D")
-    folder = existing_folder(data_folder, "CREMA-D, with its folder AudioWAV")
-    utterances = []
-    for path in sorted(folder.glob("AudioWAV/[!.]*.wav")):
-        match = NAME.fullmatch(path.stem)
-        if not match:
-            raise BadInput(
-                f"{path} is not named as CREMA-D names speech: correct it."
-            )
-        actor, sentence, emotion, intensity = match.groups()
-        utterances.append(
-            Utterance(
-                id=path.stem,
-                wav=path.relative_to(folder).as_posix(),
-                label=EMOTIONS[emotion],
-                speaker=actor,
-                fold=(int(actor) - 1001) % 5 + 1,
-                extra={"sentence": sentence, "intensity": intensity},
-            )
-        )
-    if not utterances:
-        raise BadInput(
-            f"The folder {folder} is not CREMA-D: it has no file such as "
-            "AudioWAV/1001_DFA_ANG_XX.wav."
-        )
-    return utterances
+NAMES = FileNames(
+    corpus=CARD.name,
+    example="AudioWAV/1001_DFA_ANG_XX.wav",
+    pattern=PATTERN,
+    # One published file has the intensity X.
+    codes={"label": EMOTIONS, "intensity": ("LO", "MD", "HI", "XX", "X")},
+    folds={str(actor): (actor - 1001) % 5 + 1 for actor in range(1001, 1092)},
+    files="AudioWAV/*",
+)
+read = NAMES.read

@@ -20,21 +20,15 @@ Splits
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
+import pathlib
 
 from speechbrain.utils.logger import get_logger
 
 from data_prep.archive import Archive
-from data_prep.corpus import (
-    CorpusCard,
-    Utterance,
-    existing_folder,
-    first_few,
-    read_text,
-    refuse_list,
-)
-from modules.errors import BadInput
+from data_prep.corpus import CorpusCard, Utterance, first_few, read_text
+from data_prep.file_names import FileNames
 
 logger = get_logger(__name__)
 
@@ -48,21 +42,7 @@ EMOTIONS = {
     "T": "sadness",
 }
 FEMALE = ("08", "09", "13", "14", "16")
-MALE = ("03", "10", "11", "12", "15")
-FOLDS = {
-    speaker: fold
-    for fold, pair in enumerate(
-        [("03", "12"), ("08", "13"), ("09", "14"), ("10", "15"), ("11", "16")],
-        start=1,
-    )
-    for speaker in pair
-}
-WHAT = "EmoDB, with its files in a folder wav"
-NAME = re.compile(
-    r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<emotion>[A-Z])(?P<take>[a-z]*)"
-)
-
-
+PAIRS = (("03", "12"), ("08", "13"), ("09", "14"), ("10", "15"), ("11", "16"))
 CARD = CorpusCard(
     name="EmoDB",
     identifier="emodb",
@@ -80,10 +60,27 @@ ARCHIVE = Archive(
 )
 
 
+def _facts(name):
+    """Return what is known of an utterance beside label and speaker."""
+    gender = "female" if name["speaker"] in FEMALE else "male"
+    return {"gender": gender, **{k: name[k] for k in ("sentence", "take")}}
+
+
+NAMES = FileNames(
+    corpus=CARD.name,
+    example="wav/03a01Fa.wav",
+    pattern=r"(?P<speaker>\d\d)(?P<sentence>[ab]\d\d)(?P<label>[A-Z])"
+    r"(?P<take>[a-z]*)",
+    codes={"label": EMOTIONS},
+    folds={s: n for n, pair in enumerate(PAIRS, start=1) for s in pair},
+    files="wav/*",
+    facts=_facts,
+)
+
+
 def read(
     data_folder: str | os.PathLike | None,
     csv_file: str | os.PathLike | None = None,
-    number_of_folds: int = 5,
 ) -> list[Utterance]:
     """Read all utterances.
 
@@ -93,8 +90,6 @@ def read(
         The folder that contains `wav`, or the folder `wav` itself.
     csv_file : None
         EmoDB needs no list.
-    number_of_folds : int
-        Not used: EmoDB has five folds here.
 
     Returns
     -------
@@ -108,60 +103,24 @@ def read(
     BadInput
         If the folder is not EmoDB.
     """
-    refuse_list(csv_file, "EmoDB")
-    data_folder = existing_folder(data_folder, WHAT)
-    inside = (data_folder / "wav").is_dir()
-    folder = data_folder / "wav" if inside else data_folder
-    listeners = _read_listeners(folder.parent) or _read_listeners(folder)
-    utterances, others = [], []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() != ".wav" or path.name.startswith("."):
-            continue
-        match = NAME.fullmatch(path.stem)
-        if not match:
-            others.append(path.name)
-            continue
-        for what, known in (("speaker", FOLDS), ("emotion", EMOTIONS)):
-            if match[what] not in known:
-                raise BadInput(
-                    f"The name of {path} has the {what} {match[what]}, which "
-                    f"EmoDB does not have (it has {', '.join(known)}): correct "
-                    "the name, or take the file out of the folder."
-                )
-        female = match["speaker"] in FEMALE
-        utterances.append(
-            Utterance(
-                id=path.stem,
-                wav=f"wav/{path.name}" if inside else path.name,
-                label=EMOTIONS[match["emotion"]],
-                speaker=match["speaker"],
-                fold=FOLDS[match["speaker"]],
-                extra={
-                    "gender": "female" if female else "male",
-                    "sentence": match["sentence"],
-                    "take": match["take"],
-                    **listeners.get(path.stem, {}),
-                },
-            )
-        )
-    if not utterances:
-        raise BadInput(
-            f"The folder {data_folder} is not EmoDB, it has no file such as "
-            f"wav/03a01Fa.wav: set data_folder to the folder that contains {WHAT}."
-        )
-    if others:
-        logger.warning(
-            "%d files in %s are not named like EmoDB's and are left out: %s.",
-            *(len(others), folder, first_few(others)),
-        )
-    missing = sorted(set(FOLDS) - {u.speaker for u in utterances})
+    folder = pathlib.Path(data_folder or "")
+    inside = (folder / "wav").is_dir()
+    names = NAMES if inside else dataclasses.replace(NAMES, files="*")
+    utterances = names.read(data_folder, csv_file)
+    if inside:
+        listeners = _read_listeners(folder) or _read_listeners(folder / "wav")
+    else:
+        listeners = _read_listeners(folder.parent) or _read_listeners(folder)
+    for utterance in utterances:
+        utterance.extra.update(listeners.get(utterance.id, {}))
+    missing = sorted(set(names.folds or ()) - {u.speaker for u in utterances})
     if missing:
         logger.warning(
             "EmoDB has ten speakers, but %s has no recording of %s: compare it "
             "with the release.",
             *(folder, first_few(missing, limit=10)),
         )
-    return sorted(utterances, key=lambda utterance: utterance.id)
+    return utterances
 
 
 def _read_listeners(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -99,6 +100,42 @@ def deal_speakers(
     dealt = _stratified(counts, number_of_folds)
     folds = even_out(counts, dealt, [1 / number_of_folds] * number_of_folds)
     return dict(zip(names, (folds + 1).tolist()))
+
+
+def deal_utterances(
+    utterances: Iterable[Utterance], number_of_folds: int
+) -> list[Utterance]:
+    """Deal the speakers of a corpus that has no folds of its own.
+
+    Arguments
+    ---------
+    utterances : iterable of Utterance
+        Those without a fold are dealt, with nearly equal shares of each class
+        of each `corpus` that their `extra` names.
+    number_of_folds : int
+        How many folds.
+
+    Returns
+    -------
+    list of Utterance
+        Each has a fold.
+
+    Raises
+    ------
+    BadInput
+        See `deal_speakers`.
+    """
+    utterances = list(utterances)
+    without = [u for u in utterances if u.fold is None]
+    if not without:
+        return utterances
+    speakers = [u.speaker for u in without]
+    labels = [f"{u.label} {u.extra.get('corpus', '')}" for u in without]
+    folds = deal_speakers(speakers, labels, number_of_folds)
+    return [
+        dataclasses.replace(u, fold=folds[u.speaker]) if u.fold is None else u
+        for u in utterances
+    ]
 
 
 def count_classes(speakers: Sequence[str], labels: Sequence[str]) -> NDArray:

@@ -17,12 +17,15 @@ Splits
     Those of SUPERB: four classes, neu, hap (with exc), ang and sad, 5531
     utterances; every session is tested on once, so there are five folds; dev
     is a random fifth of the other four sessions, or whole speakers of them.
+    `classes` chooses others, `part` improvised or scripted dialogues alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections.abc import Mapping
 
 from speechbrain.utils.logger import get_logger
 
@@ -39,10 +42,14 @@ from modules.errors import BadInput
 logger = get_logger(__name__)
 
 SESSIONS = (1, 2, 3, 4, 5)
-# Label in the corpus -> class of the protocol.
-CLASSES = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
-# Labels in the corpus that the protocol leaves out; xxx: no majority.
-OTHER_LABELS = ("fru", "sur", "fea", "dis", "oth", "xxx")
+# Those of the protocol.
+CLASSES = "neu,hap+exc,ang,sad"
+# Of the corpus; xxx: no majority.
+LABELS = "neu hap exc ang sad fru sur fea dis oth xxx".split()
+PARTS = {
+    "improvised": lambda utterance: "_impro" in utterance.extra["dialogue"],
+    "scripted": lambda utterance: "_script" in utterance.extra["dialogue"],
+}
 GENDERS = {"F": "female", "M": "male"}
 DIMENSIONS = ("valence", "activation", "dominance")
 WHAT = "IEMOCAP_full_release, with Session1 to Session5 in it"
@@ -75,9 +82,8 @@ CARD = CorpusCard(
 def read(
     data_folder: str | os.PathLike | None,
     csv_file: str | os.PathLike | None = None,
-    number_of_folds: int = 5,
 ) -> list[Utterance]:
-    """Read the utterances of the four classes.
+    """Read the utterances of all labels.
 
     Arguments
     ---------
@@ -85,23 +91,19 @@ def read(
         IEMOCAP_full_release or the folder that contains it.
     csv_file : None
         IEMOCAP needs no list.
-    number_of_folds : int
-        Not used: IEMOCAP has five folds.
 
     Returns
     -------
     list of Utterance
-        Sorted by id. `extra` has session, gender, dialogue, the corpus's
-        own label, start and end in seconds, valence, activation, dominance,
-        and `annotators`: name -> list of emotions, or -> dict of ratings.
-        `agreement` is the share, 0 to 1, of the outside annotators (C-E...)
-        who named an emotion of the utterance's class.
+        Sorted by id. `extra` has session, gender, dialogue, start and end in
+        seconds, valence, activation, dominance, and `annotators`: name ->
+        list of emotions, or -> dict of ratings.
 
     Raises
     ------
     BadInput
-        If the folder is not IEMOCAP, or a session, a part of a label file or
-        audio is missing.
+        If the folder is not IEMOCAP, or a session or a part of a label file
+        is missing.
     """
     refuse_list(csv_file, "IEMOCAP")
     data_folder = existing_folder(data_folder, WHAT)
@@ -115,37 +117,15 @@ def read(
             f"set data_folder to {WHAT}."
         )
     prefix = "" if root == data_folder else f"{root.name}/"
-    utterances, without_audio, without_label = [], [], []
+    utterances, without_label = [], []
     for session in SESSIONS:
-        wavs = _wavs(root, session)
-        labelled = set()
-        for utterance in _read_session(root, session):
-            labelled.add(utterance.wav)
-            if utterance.label not in CLASSES:
-                continue
-            if utterance.wav not in wavs:
-                without_audio.append(root / utterance.wav)
-                continue
-            utterances.append(
-                Utterance(
-                    utterance.id,
-                    prefix + utterance.wav,
-                    CLASSES[utterance.label],
-                    utterance.speaker,
-                    utterance.fold,
-                    {
-                        **utterance.extra,
-                        "corpus_label": utterance.label,
-                        **_agreement(utterance),
-                    },
-                )
-            )
-        without_label.extend(sorted(wavs - labelled))
-    if without_audio:
-        raise BadInput(
-            f"{len(without_audio)} utterance(s) have a label but no audio "
-            f"({first_few(without_audio)}): {REMEDY}."
+        found = _read_session(root, session)
+        without_label += sorted(
+            _wavs(root, session) - {utterance.wav for utterance in found}
         )
+        utterances += [
+            dataclasses.replace(u, wav=prefix + u.wav) for u in found
+        ]
     if without_label:
         # A label file that ends early at the end of an utterance looks whole;
         # its audio without labels is then the only sign.
@@ -157,20 +137,33 @@ def read(
     return sorted(utterances, key=lambda utterance: utterance.id)
 
 
-def _agreement(utterance):
-    """Return the share of annotators who named the class, if any were asked.
+def facts(utterance: Utterance, classes: Mapping[str, str]) -> dict[str, float]:
+    """Return the share of annotators who named the class, if there are any.
 
     Annotators write the names out ("Happiness"); the speakers themselves
     (C-F, C-M) are not counted.
+
+    Arguments
+    ---------
+    utterance : Utterance
+        With its label in the corpus.
+    classes : dict
+        Label -> class.
+
+    Returns
+    -------
+    dict
+        ``agreement``: the share, 0 to 1, of the outside annotators (C-E...)
+        who named an emotion of the utterance's class.
     """
     chosen = [
-        {CLASSES.get(name[:3].lower()) for name in names}
+        {classes.get(name[:3].lower()) for name in names}
         for who, names in utterance.extra["annotators"].items()
         if who.startswith("C-E")
     ]
     if not chosen:
         return {}
-    named = sum(CLASSES[utterance.label] in classes for classes in chosen)
+    named = sum(classes[utterance.label] in own for own in chosen)
     return {"agreement": round(named / len(chosen), 6)}
 
 
@@ -261,7 +254,7 @@ def _read_block(lines, path, session):
             f"The label file {path} is cut short or damaged at "
             f"{lines[0]!r}: {REMEDY}."
         )
-    if match["label"] not in (*CLASSES, *OTHER_LABELS):
+    if match["label"] not in LABELS:
         raise BadInput(
             f"The label file {path} gives {match['id']} the label "
             f"{match['label']!r}, which IEMOCAP does not have: {REMEDY}."

@@ -13,19 +13,24 @@ Citation
     S. R. Livingstone, F. A. Russo: "The Ryerson Audio-Visual Database of
     Emotional Speech and Song (RAVDESS)", PLoS ONE 13(5), 2018.
 Splits
-    Five folds of actors: 1 to 5, 6 to 10, 11 to 15, 16 to 20, 21 to 24.
+    Five folds of actors: 1 to 5, 6 to 10, 11 to 15, 16 to 20, 21 to 24. `part`
+    chooses normal or strong intensity alone.
 """
 
-from __future__ import annotations
-
-import re
-
 from data_prep.archive import Archive
-from data_prep.corpus import CorpusCard, Utterance, existing_folder, refuse_list
-from modules.errors import BadInput
+from data_prep.corpus import CorpusCard
+from data_prep.file_names import FileNames
 
 EMOTIONS = "neutral calm happiness sadness anger fear disgust surprise".split()
-NAME = re.compile(r"03-01-0([1-8])-0([12])-0([12])-0([12])-([01]\d|2[0-4])")
+ONE_OR_TWO = {"01": 1, "02": 2}
+PARTS = {
+    "normal": lambda utterance: utterance.extra["intensity"] == "normal",
+    "strong": lambda utterance: utterance.extra["intensity"] == "strong",
+}
+PATTERN = (
+    r"03-01-(?P<label>\d\d)-(?P<intensity>\d\d)-(?P<sentence>\d\d)"
+    r"-(?P<take>\d\d)-(?P<speaker>\d\d)"
+)
 CARD = CorpusCard(
     name="RAVDESS",
     identifier="ravdess",
@@ -35,7 +40,7 @@ CARD = CorpusCard(
 )
 ARCHIVE = Archive(
     url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
-    members=rf"(?:.*/)?(Actor_\d\d/{NAME.pattern}\.wav)",
+    members=rf"(?:.*/)?(Actor_\d\d/{PATTERN}\.wav)",
     recordings=1440,
     most=1_500_000_000,
     licence="CC BY-NC-SA 4.0: no commercial use",
@@ -44,36 +49,25 @@ ARCHIVE = Archive(
 )
 
 
-def read(data_folder, csv_file=None, number_of_folds=5) -> list[Utterance]:
-    """Return all utterances; see `data_prep.emodb_prepare.read`."""
-    refuse_list(csv_file, "RAVDESS")
-    folder = existing_folder(data_folder, "RAVDESS, with Actor_01 and others")
-    utterances = []
-    for path in sorted(folder.glob("Actor_*/[!.]*.wav")):
-        match = NAME.fullmatch(path.stem)
-        if not match:
-            raise BadInput(
-                f"{path} is not named as RAVDESS names speech: correct it."
-            )
-        emotion, intensity, sentence, take, actor = map(int, match.groups())
-        utterances.append(
-            Utterance(
-                id=path.stem,
-                wav=path.relative_to(folder).as_posix(),
-                label=EMOTIONS[emotion - 1],
-                speaker=f"{actor:02}",
-                fold=(actor - 1) // 5 + 1,
-                extra={
-                    "gender": "male" if actor % 2 else "female",
-                    "sentence": sentence,
-                    "intensity": ("normal", "strong")[intensity - 1],
-                    "take": take,
-                },
-            )
-        )
-    if not utterances:
-        raise BadInput(
-            f"The folder {folder} is not RAVDESS: it has no file such as "
-            "Actor_01/03-01-01-01-01-01-01.wav."
-        )
-    return utterances
+def _facts(name):
+    """Return what is known of an utterance beside label and speaker."""
+    gender = "male" if int(name["speaker"]) % 2 else "female"
+    keys = ("sentence", "intensity", "take")
+    return {"gender": gender} | {key: name[key] for key in keys}
+
+
+NAMES = FileNames(
+    corpus=CARD.name,
+    example="Actor_01/03-01-01-01-01-01-01.wav",
+    pattern=PATTERN,
+    codes={
+        "label": {f"{n:02}": k for n, k in enumerate(EMOTIONS, start=1)},
+        "intensity": {"01": "normal", "02": "strong"},
+        "sentence": ONE_OR_TWO,
+        "take": ONE_OR_TWO,
+    },
+    folds={f"{actor:02}": (actor - 1) // 5 + 1 for actor in range(1, 25)},
+    files="Actor_*/*",
+    facts=_facts,
+)
+read = NAMES.read

@@ -68,7 +68,7 @@ def split(
         return _split_as_given(
             utterances, test_fold, dev_split, seed, dev_share
         )
-    folds = sorted({utterance.fold for utterance in utterances})
+    folds = sorted({u.fold for u in utterances if u.fold is not None})
     if test_fold not in folds:
         raise BadInput(
             f"test_fold {test_fold!r} is not among the folds: choose one of "

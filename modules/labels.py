@@ -1,4 +1,4 @@
-"""The names of the classes, as SpeechBrain's label encoder writes them."""
+"""The names of the classes: choosing them, and SpeechBrain's file of them."""
 
 import ast
 import os
@@ -10,6 +10,45 @@ _MOST_BYTES = 2**20
 _MOST_NAME = 200
 # What follows it belongs to SpeechBrain.
 _END = "="
+
+
+def parse_classes(text: str) -> dict[str, str]:
+    """Read which labels make which classes.
+
+    Arguments
+    ---------
+    text : str
+        Classes, with commas between them. A class is a label; or several with
+        ``+`` between them, of which the first names the class; or either with
+        ``=`` and another name for the class.
+
+    Returns
+    -------
+    dict
+        Label -> name of its class.
+
+    Raises
+    ------
+    ValueError
+        If a class is empty or a label is named twice.
+
+    Example
+    -------
+    >>> parse_classes("ang,hap+exc,sad+fru=low")
+    {'ang': 'ang', 'hap': 'hap', 'exc': 'hap', 'sad': 'low', 'fru': 'low'}
+    """
+    classes = {}
+    for part in text.split(","):
+        left, equals, name = part.partition("=")
+        labels = [label.strip() for label in left.split("+")]
+        name = name.strip() if equals else labels[0]
+        if not name or not all(labels):
+            raise ValueError(f"the class {part.strip()!r} lacks a name")
+        for label in labels:
+            if label in classes:
+                raise ValueError(f"the label {label!r} is named twice")
+            classes[label] = name
+    return classes
 
 
 def read_labels(path: str | os.PathLike, count: int | None = None) -> list[str]:

@@ -24,13 +24,12 @@ pytest.importorskip("gradio", reason="requirements-page.txt")
 
 from modules.inference.page import (  # noqa: E402
     Analyser,
-    Facts,
     build,
     check_port,
     introduction,
-    read_facts,
     serve,
 )
+from modules.inference.page_facts import Facts, read_facts  # noqa: E402
 
 ODD = "<img src=x onerror=alert(1)> ${value} {{7*7}}.wav"
 

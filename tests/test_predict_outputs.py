@@ -168,3 +168,68 @@ def test_labels_restrict_and_renormalise(exported, folder):
     assert [k for k in own if k.startswith("p_")] == ["p_calm", "p_mad"]
     total = whole["p_calm"] + whole["p_mad"]
     assert own["p_mad"] == pytest.approx(whole["p_mad"] / total, abs=2e-6)
+
+
+@pytest.fixture
+def speakers(folder):
+    """Return a list of the recordings; 4.wav is silent."""
+    rows = ["path,speaker,sex,take,label"]
+    for number in range(6):
+        who = "ab"[number % 2]
+        rows.append(f"{number}.wav,{who},{who},{number},calm")
+    wave = spoken(1.2, seed=9)  # three times as long as the others
+    soundfile.write(folder / "2.wav", wave, 16000)
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize("segments", [[], ["--segments=0.15"]])
+def test_a_row_per_speaker_of_a_list(exported, speakers, capsys, segments):
+    whole, output = speakers.parent / "all.jsonl", speakers.parent / "x.jsonl"
+    options = [exported, f"--csv_file={speakers}", *segments]
+    run(*options, f"--output={whole}")
+    capsys.readouterr()
+    by = "--summary_by=speaker"
+    assert run(*options, f"--output={output}", by) == 1
+    shown = capsys.readouterr().out
+    assert shown.split()[:3] == ["speaker", "seconds", "emotion"]
+    assert ("WA" in shown) == (not segments), "recordings are scored as before"
+    rows = [row for row in read_jsonl(whole) if not row.get("problem")]
+    *found, failed = read_jsonl(output)
+    assert failed["speaker"] == "a" and "4.wav is silent" in failed["problem"]
+    assert [row["speaker"] for row in found] == ["a", "b"]
+    for own, row in zip(([0, 2], [1, 3, 5]), found):
+        parts = [r for r in rows if int(r["take"]) in own]
+        seconds = np.array([r["end"] - r["start"] for r in parts])
+        assert row["seconds"] == pytest.approx(seconds.sum(), abs=2e-3)
+        assert row["recordings"] == len(own) and row["sex"] == row["speaker"]
+        assert "take" not in row and "file" not in row
+        for label in LABELS:
+            values = [r[f"p_{label}"] for r in parts]
+            expected = np.average(values, weights=seconds)
+            assert row[f"p_{label}"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--summary_by=spkr"], "no such column: choose one of path, speaker"),
+        (["--summary_by=note"], "has no note for"),
+        (
+            ["--summary_by=speaker", "--segments=1", "--output=x.srt"],
+            "not per speaker",
+        ),
+        (["--summary_by=speaker", "--summary", "--segments=1"], "choose one"),
+    ],
+)
+def test_a_summary_that_cannot_be_made(
+    exported, folder, capsys, options, words
+):
+    path = folder / "list.csv"
+    path.write_text("path,speaker,note\n0.wav,a,\n1.wav,b,x\n")
+    with pytest.raises(SystemExit):
+        run(exported, f"--csv_file={path}", *options)
+    assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(exported, folder, "--summary_by=speaker")
+    assert "needs --csv_file" in capsys.readouterr().err

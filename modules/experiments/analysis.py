@@ -96,6 +96,7 @@ def _of_runs(row: Row, labels: list[str]) -> dict:
         },
         "by_gender": breakdowns.by_gender(row, labels),
         "calibration": breakdowns.calibrate(row),
+        "coverage": breakdowns.coverage(row),
         "agreement": breakdowns.agreement(row),
         "learning_curves": breakdowns.learning_curves(row),
         "layer_weights": breakdowns.layer_weights(row),

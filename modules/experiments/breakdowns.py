@@ -12,8 +12,13 @@ import pandas as pd
 from modules.experiments import calibration
 from modules.experiments.plan import Plan
 from modules.experiments.results_table import METRICS, Row
+from modules.inference.confidence import make_curve
 from modules.training.metrics import score
 
+# Accuracies whose coverage is given.
+ACCURACIES = (0.8, 0.9, 0.95)
+# The accuracy of fewer answers is not drawn.
+_LEAST_ANSWERS = 10
 # Columns of a learning curve.
 CURVES = ("train_loss", "dev_loss", "dev_WA")
 
@@ -120,6 +125,36 @@ def _diagram(probabilities: np.ndarray, truth: np.ndarray) -> dict:
     found = calibration.reliability(probabilities, truth)
     names = ("confidence", "accuracy", "utterances")
     return {n: own[found[2] > 0].tolist() for n, own in zip(names, found)}
+
+
+def coverage(row: Row) -> dict:
+    """Return how accurate the most confident answers to test utterances are.
+
+    Over all folds and seeds. The thresholds are read off the test utterances:
+    the curve describes the system, and no model gets a threshold from it.
+
+    Returns
+    -------
+    figures : dict
+        ``coverage`` (share that is answered) and ``accuracy`` (of these), in
+        the order of falling thresholds, and ``at``: one of `ACCURACIES` ->
+        the largest coverage that has this accuracy; None if none has.
+    """
+    found = row.utterances
+    curve = make_curve(
+        found["confidence"].to_numpy(), found["right"].to_numpy(), "test"
+    )
+    covered = curve.answered / curve.answered[-1]
+    accuracy = curve.right / curve.answered
+    shown = curve.answered >= min(_LEAST_ANSWERS, curve.answered[-1])
+    return {
+        "coverage": covered[shown].tolist(),
+        "accuracy": accuracy[shown].tolist(),
+        "at": {
+            wished: max(covered[accuracy >= wished].tolist(), default=None)
+            for wished in ACCURACIES
+        },
+    }
 
 
 def smoothing(plan: Plan, row: Row) -> float | None:

@@ -7,36 +7,41 @@ import numpy as np
 from modules.errors import BadInput
 from modules.experiments.calibration import expected_calibration_error
 from modules.experiments.significance import bootstrap_interval
+from modules.inference.records import UNKNOWN
+from modules.labels import parse_classes
 from modules.training.metrics import format_confusion, score
 
 
 def parse_labels_map(text: str | None) -> dict[str, str]:
     """Return label of a list -> label of the model.
 
+    Arguments
+    ---------
+    text : str
+        See `modules.labels.parse_classes`; None or "": nothing is mapped.
+
     Raises
     ------
     BadInput
-        If a part is not ``label=label``, or a label is given twice.
+        If it cannot be read.
 
     Example
     -------
-    >>> parse_labels_map("hap=happiness,exc=happiness")
+    >>> parse_labels_map("hap+exc=happiness")
     {'hap': 'happiness', 'exc': 'happiness'}
     """
-    mapped = {}
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
-        left, equals, right = (piece.strip() for piece in part.partition("="))
-        if not equals or not left or not right:
+    for part in text.split(",") if text else []:
+        if "=" not in part and "+" not in part:
             raise BadInput(
                 f"--labels_map: '{part}' is not LABEL=LABEL: write such as "
-                "hap=happiness,exc=happiness"
+                "hap+exc=happiness"
             )
-        if left in mapped:
-            raise BadInput(f"--labels_map: '{left}' is given twice")
-        mapped[left] = right
-    return mapped
+    try:
+        return parse_classes(text) if text else {}
+    except ValueError as problem:
+        raise BadInput(
+            f"--labels_map: {problem}: write such as hap+exc=happiness"
+        ) from problem
 
 
 def score_recordings(
@@ -142,6 +147,43 @@ def format_scores(result: dict) -> str:
         listed = ", ".join(f"{k} {n}" for k, n in result["left_out"].items())
         lines.append(f"left out, since the model has no such class: {listed}")
     return "\n".join(lines)
+
+
+def describe_known(
+    answers: list[str],
+    truth: list[str],
+    labels: list[str],
+    labels_map: dict[str, str],
+) -> str:
+    """Return how many recordings have an answer, and how many are right.
+
+    Arguments
+    ---------
+    answers : list of str
+        Classes of the model, or unknown.
+    truth : list of str
+        Label of each recording in the list.
+    labels : list of str
+        Classes of the model; recordings with another label do not count.
+    labels_map : dict
+        Label of the list -> label of the model; others stay as they are.
+
+    Example
+    -------
+    >>> truth, labels = ["anger", "fear", "envy"], ["anger", "fear"]
+    >>> describe_known(["anger", "unknown", "fear"], truth, labels, {})
+    '--min_precision: 1 of 2 recordings (50.0%) have an answer, 100.0% of these are right'
+    """
+    names = [labels_map.get(label, label) for label in truth]
+    pairs = [(a, name) for a, name in zip(answers, names) if name in labels]
+    known = [answer == name for answer, name in pairs if answer != UNKNOWN]
+    text = (
+        f"--min_precision: {len(known)} of {len(pairs)} recordings "
+        f"({len(known) / len(pairs):.1%}) have an answer"
+    )
+    if not known:
+        return text
+    return f"{text}, {sum(known) / len(known):.1%} of these are right"
 
 
 def _line(name, metrics):

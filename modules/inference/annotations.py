@@ -17,6 +17,7 @@ from typing import NamedTuple
 from modules.errors import BadInput
 from modules.files import write_text
 from modules.inference.formats import plain
+from modules.inference.records import UNKNOWN, emotion_of
 
 # A file of these describes one recording.
 ALONE = (".TextGrid", ".eaf", ".srt", ".vtt")
@@ -36,9 +37,9 @@ class Annotation(NamedTuple):
     start, end : float
         Seconds.
     label : str
-        The emotion.
+        The emotion, or unknown.
     probability : float
-        Of the emotion.
+        Of the most probable emotion.
     """
 
     start: float
@@ -65,13 +66,12 @@ def make_tiers(rows, labels) -> dict[str, list[Annotation]]:
     tiers = {}
     for row in sorted(rows, key=lambda row: (row.start, row.end)):
         own = [name for name in (row.channel, row.speaker) if name]
-        best = int(row.log_probabilities.argmax())
         tiers.setdefault(" ".join(own), []).append(
             Annotation(
                 row.start,
                 row.end,
-                labels[best],
-                row.log_probabilities[best].exp().item(),
+                emotion_of(row, labels),
+                row.log_probabilities.max().exp().item(),
             )
         )
     return {name: _without_overlaps(own) for name, own in tiers.items()}
@@ -274,7 +274,9 @@ def _as_subtitles(tiers, suffix):
     for number, (new, name) in enumerate(shown, start=1):
         times = [_clock(time, point) for time in new[:2]]
         who = f"{name}: " if name else ""
-        text = f"{who}{new.label} {new.probability:.0%}"
+        text = f"{who}{new.label}"
+        if new.label != UNKNOWN:
+            text += f" {new.probability:.0%}"
         if suffix == ".vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;")
         lines += [str(number), " --> ".join(times), text, ""]

@@ -3,6 +3,7 @@
 from modules.errors import BadInput
 from modules.files import write_whole
 from modules.inference.formats import plain
+from modules.inference.records import UNKNOWN
 
 SUFFIX = ".audformat"
 TABLE = "emotion"
@@ -49,7 +50,10 @@ def write_audformat(folder, columns, rows) -> None:
     database = audformat.Database(
         "predictions", description="Emotions recognised by a model."
     )
-    database.schemes["emotion"] = audformat.Scheme(labels=columns.labels)
+    found = {record["emotion"] for record in records}
+    more = [UNKNOWN] if UNKNOWN in found - set(columns.labels) else []
+    scheme = audformat.Scheme(labels=[*columns.labels, *more])
+    database.schemes["emotion"] = scheme
     kinds = {"probability": "float", "text": "str"}
     for name, kind in kinds.items():
         database.schemes[name] = audformat.Scheme(kind)

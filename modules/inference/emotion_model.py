@@ -1,5 +1,6 @@
 """The whole model: a frozen encoder and the heads of one or several folds."""
 
+import logging
 import pathlib
 from typing import Any
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from modules.errors import BadInput
-from modules.models.encoder_values import values_digest
+from modules.models.encoder_values import values_digests
 from modules.models.fusion import pair_of_sizes
 from modules.models.graph import build
 from modules.models.padding import count_samples
@@ -51,10 +52,14 @@ class EmotionModel(nn.Module):
     sizes : dict
         ``num_hidden_states``, ``hidden_size`` and ``num_classes``.
     encoder_values : str
-        `modules.models.encoder_values.values_digest` of the encoder; an
-        encoder that is not in the model's folder must have it.
+        Of the encoder, rounded to float16, see
+        `modules.models.encoder_values.values_digests`; an encoder that is not
+        in the model's folder must have it.
     channel : str
         "mean", "left" or "right": what the training read of stereo.
+    encoder_unrounded : str
+        Of the encoder, without rounding; one that has another is used with a
+        line in the log.
     """
 
     encoder: Any  # None until `load`
@@ -70,6 +75,7 @@ class EmotionModel(nn.Module):
         sizes,
         encoder_values=None,
         channel="mean",
+        encoder_unrounded=None,
     ):
         super().__init__()
         self.encoder_hub = encoder_hub
@@ -78,6 +84,7 @@ class EmotionModel(nn.Module):
         self.whisper_window = whisper_window
         self.sizes = dict(sizes)
         self.encoder_values = encoder_values
+        self.encoder_unrounded = encoder_unrounded
         self.channel = channel
         self.adapted_to = 0  # recordings
         self.encoder = None
@@ -140,11 +147,18 @@ class EmotionModel(nn.Module):
     def _check_encoder(self, upstream):
         """Refuse an encoder with other weights than that of the training."""
         folder = upstream.folder
-        if folder is None or values_digest(folder) != self.encoder_values:
+        rounded, unrounded = values_digests(folder) if folder else (None, None)
+        if rounded != self.encoder_values:
             raise BadInput(
                 f"the encoder {self.encoder_hub} has other weights than the one "
                 "that the model was trained on: give that one with "
                 "--encoder_hub"
+            )
+        if self.encoder_unrounded not in (None, unrounded):
+            logging.getLogger(__name__).warning(
+                f"the encoder {self.encoder_hub} differs from that of the "
+                "training by rounding to half precision alone: probabilities "
+                "may differ in the third digit"
             )
 
     def embed(self, wavs, lengths=None):

@@ -8,17 +8,17 @@ import zipfile
 
 from modules.errors import BadInput
 from modules.files import whole_file, write_text
-from modules.inference.records import DISTANCE
+from modules.inference.records import DISTANCE, emotion_of
 
 TABLES = (".csv", ".jsonl", ".parquet")
 EMBEDDINGS = (".npz", ".parquet")
 
 # What makes a spreadsheet take a cell for a formula, and the mark itself.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-_NUMBERS = ("start", "end", DISTANCE)
+_NUMBERS = ("start", "end", "seconds", DISTANCE)
 
 
-def format_table(rows, labels: list[str]) -> str:
+def format_table(rows, labels: list[str], by: str | None = None) -> str:
     """Return a table for the terminal: all probabilities.
 
     Arguments
@@ -27,21 +27,24 @@ def format_table(rows, labels: list[str]) -> str:
         At least one.
     labels : list of str
         Names of the classes.
+    by : str
+        See `modules.inference.records.Columns`.
     """
     more = [
         name
         for name in ("channel", "speaker")
         if any(getattr(row, name) is not None for row in rows)
     ]
-    lines = [["file", *more, "from", "to", "emotion", *labels]]
+    times = ["from", "to"] if by is None else ["seconds"]
+    lines = [[by or "file", *more, *times, "emotion", *labels]]
     for row in rows:
+        times = [row.start, row.end] if by is None else [row.end]
         lines.append(
             [
                 row.file,
                 *(getattr(row, name) or "" for name in more),
-                f"{row.start:.2f}",
-                f"{row.end:.2f}",
-                labels[int(row.log_probabilities.argmax())],
+                *(f"{time:.2f}" for time in times),
+                emotion_of(row, labels),
                 *(f"{p:.3f}" for p in row.log_probabilities.exp().tolist()),
             ]
         )

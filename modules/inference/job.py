@@ -13,6 +13,7 @@ from modules.inference.annotations import (
 )
 from modules.inference.audformat_output import SUFFIX, write_audformat
 from modules.inference.bulk import Parts, digest_job, digest_model, make_chunks
+from modules.inference.confidence import read_threshold
 from modules.inference.emotion_model import LABELS
 from modules.inference.formats import TABLES, write_embeddings, write_table
 from modules.inference.loading import (
@@ -25,7 +26,13 @@ from modules.inference.loading import (
 from modules.inference.options import suffix_of
 from modules.inference.predictor import Predictions, choose_device, predict
 from modules.inference.recordings import Cutter, check_segments
-from modules.inference.records import Columns, summarise
+from modules.inference.records import (
+    Columns,
+    reject,
+    summarise,
+    summarise_by,
+    value_of,
+)
 from modules.inference.restriction import choose_labels, restrict
 from modules.inference.unlike import warn_of_unlike
 
@@ -54,6 +61,8 @@ class Engine:
         Recordings of --adapt_to that cannot be used.
     channel : str
         What is read of stereo; by default what the training read.
+    threshold : float
+        Answers of a lower probability are unknown.
     """
 
     def __init__(self, options, count: int = 1):
@@ -88,6 +97,9 @@ class Engine:
                 options.batch_size,
             )
             self.model, self.unused = adapted.model, adapted.problems
+        self.threshold = read_threshold(
+            pathlib.Path(self.folder), labels, options.min_precision
+        )
         self.places = choose_labels(labels, options.labels)
         self.labels = [labels[place] for place in self.places]
 
@@ -237,14 +249,36 @@ def warn_of_model(engine: Engine, rows, options) -> list[str]:
 
 
 def finish_rows(engine: Engine, predictions: Predictions, options):
-    """Return the rows that are shown: restricted and summarised as asked."""
+    """Return the rows that are shown: restricted, summarised or unknown."""
     rows = [
         row._replace(
             log_probabilities=restrict(row.log_probabilities, engine.places)
         )
         for row in predictions.rows
     ]
-    return summarise(rows) if options.summary else rows
+    rows = summarise(rows) if options.summary else rows
+    return reject(rows, engine.threshold)
+
+
+def group(engine: Engine, rows, problems, listed, column):
+    """Return rows and problems by a column, and its columns of the list.
+
+    Arguments
+    ---------
+    engine : Engine
+        Has the threshold.
+    rows, problems : list
+        Of recordings or segments.
+    listed : dict
+        File -> columns of the list.
+    column : str
+        See `modules.inference.records.summarise_by`.
+    """
+    grouped, columns = summarise_by(rows, column, listed)
+    problems = [
+        p._replace(file=value_of(listed[p.file], column)) for p in problems
+    ]
+    return reject(grouped, engine.threshold), problems, columns
 
 
 def write_outputs(options, labels, rows, problems, listed) -> None:
@@ -268,6 +302,7 @@ def write_outputs(options, labels, rows, problems, listed) -> None:
         any(answer.channel is not None for answer in [*rows, *problems]),
         options.speakers is not None,
         listed,
+        options.summary_by,
     )
     suffix = suffix_of(options.output)
     if options.embeddings and rows:

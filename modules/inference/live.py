@@ -11,6 +11,7 @@ from modules.audio import HIGHEST_RATE, LOWEST_RATE, SHORTEST, resample
 from modules.errors import BadInput, printable
 from modules.inference.predictor import classify
 from modules.inference.recordings import check_segments
+from modules.inference.records import UNKNOWN
 from modules.inference.restriction import restrict
 
 # Seconds of the window, and from answer to answer.
@@ -209,5 +210,7 @@ def _line(seconds, scores, engine):
         return f"{seconds:9.2f} s  (silence)"
     chances = restrict(scores, engine.places).exp()
     best = int(chances.argmax())
-    label = printable(engine.labels[best])
-    return f"{seconds:9.2f} s  {label} {chances[best]:.3f}"
+    text = f"{printable(engine.labels[best])} {chances[best]:.3f}"
+    if chances[best] < engine.threshold:
+        text = f"{UNKNOWN} ({text})"
+    return f"{seconds:9.2f} s  {text}"

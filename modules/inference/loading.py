@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from modules.audio import CHANNEL_CHOICES
 from modules.errors import BadInput
 from modules.files import find_folder, read_text, read_weights_index
+from modules.inference.confidence import CONFIDENCE
 from modules.inference.emotion_model import (
     ENCODER_FOLDER,
     LABELS,
@@ -79,6 +80,7 @@ def locate_model(source, *more):
                     HYPERPARAMS,
                     WEIGHTS,
                     LABELS,
+                    CONFIDENCE,
                     f"{ENCODER_FOLDER}/*.json",
                     f"{ENCODER_FOLDER}/*.safetensors",
                     *more,
@@ -164,6 +166,8 @@ def _check_folder(folder):
         inside = [root]
     encoder = folder / ENCODER_FOLDER
     paths = [folder / name for name in (HYPERPARAMS, WEIGHTS, LABELS)]
+    if (folder / CONFIDENCE).exists():
+        paths.append(folder / CONFIDENCE)
     if encoder.is_dir():
         paths += [encoder, *encoder.iterdir()]
     for path in paths:
@@ -205,7 +209,10 @@ def read_values(folder):
         )
         # Models of before have no channel and no digest.
         channel = values.get("channel", CHANNEL_CHOICES[0])
-        digest = values.get("encoder_values")
+        digests = {
+            key: values.get(key)
+            for key in ("encoder_values", "encoder_unrounded")
+        }
         values = {key: values[key] for key in MODEL_KEYS} | {"channel": channel}
     except (
         OSError,
@@ -237,11 +244,12 @@ def read_values(folder):
             f"{path} has channel {channel!r:.60}: export the model again"
         )
     _check_encoder_files(folder, values["encoder_files"])
-    if not (digest is None or isinstance(digest, str)):
-        raise BadInput(
-            f"{path} has encoder_values {digest!r:.60}: export the model again"
-        )
-    return values | {"encoder_values": digest}
+    for key, digest in digests.items():
+        if not (digest is None or isinstance(digest, str)):
+            raise BadInput(
+                f"{path} has {key} {digest!r:.60}: export the model again"
+            )
+    return values | digests
 
 
 def _read_plain(folder, key):

@@ -11,6 +11,7 @@ from modules.inference.card_sections import (
     describe_protocol,
     name_corpus,
 )
+from modules.inference.confidence_fit import describe_confidence
 from modules.models.upstream import is_code
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
@@ -91,6 +92,7 @@ def model_card(
         table=_table(runs),
         protocol=describe_protocol(runs),
         distance=describe_distance(runs),
+        confidence=describe_confidence(runs),
         cross_corpus=cross_corpus_table(runs, cross_corpus),
         example=f"{name}/example.wav" if has_example else "speech.wav",
         encoder_place="The encoder is in this folder (`encoder/`): no network "

@@ -1,15 +1,14 @@
 """The command line of predict.py: what it takes, and what it refuses."""
 
 import argparse
-import os
 import pathlib
 import sys
 
 from modules.errors import BadInput
-from modules.files import check_vacant
 from modules.inference.annotations import ANNOTATIONS
 from modules.inference.audformat_output import SUFFIX, check_audformat
 from modules.inference.formats import EMBEDDINGS, TABLES, check_pyarrow
+from modules.inference.records import RESTRICTED
 
 
 def _positive(kind):
@@ -83,7 +82,7 @@ def _add_inputs(parser):
         "--labels_map",
         metavar="A=B,...",
         help="labels of the list as classes of the model: "
-        "hap=happiness,exc=happiness",
+        "hap+exc=happiness,ang=anger",
     )
     parser.add_argument(
         "--segments",
@@ -176,11 +175,24 @@ def _add_outputs(parser):
         "segments: the mean of their probabilities, weighted by duration",
     )
     parser.add_argument(
+        "--summary_by",
+        metavar="COLUMN",
+        help="one row per value of a column of --csv_file, such as speaker: "
+        "the mean of the probabilities, weighted by duration",
+    )
+    parser.add_argument(
         "--labels",
         type=_names,
         metavar="A,B,...",
         help="answer with these classes alone: their probabilities are "
         "divided by their sum",
+    )
+    parser.add_argument(
+        "--min_precision",
+        type=_positive(float),
+        metavar="SHARE",
+        help="wished share of right answers, such as 0.9: what is less "
+        "probable than the threshold for it is unknown",
     )
     parser.add_argument("--plot", metavar="FOLDER", help="one plot per file")
 
@@ -262,6 +274,16 @@ def _check(options):
         raise BadInput(
             "--summary averages segments: give --segments, --vad or --speakers"
         )
+    if options.summary_by and not options.csv_file:
+        raise BadInput(
+            "--summary_by needs --csv_file, the list with the column"
+        )
+    if options.summary_by and options.summary:
+        raise BadInput(
+            "--summary and --summary_by both replace rows: choose one of them"
+        )
+    if options.min_precision and options.labels:
+        raise BadInput(RESTRICTED)
     _check_adaptation(options)
     _check_output(options, is_over_time)
     if options.live:
@@ -274,6 +296,11 @@ def _check_adaptation(options):
         raise BadInput(
             "--adapt uses the recordings at hand and --adapt_to others: choose "
             "one of them"
+        )
+    if options.min_precision and (options.adapt or options.adapt_to):
+        raise BadInput(
+            "--min_precision has a threshold for the model as it was trained, "
+            "which does not hold for an adapted one: leave one of them out"
         )
     if options.adapt_speakers and not options.adapt:
         raise BadInput("--adapt_speakers needs --adapt: add it")
@@ -298,6 +325,11 @@ def _check_output(options, is_over_time):
         raise BadInput(
             f"--output *{suffix} has emotion over time: give --segments, "
             "--vad or --speakers, and leave out --summary"
+        )
+    if options.summary_by and suffix not in (None, *TABLES):
+        raise BadInput(
+            f"--output *{suffix} has a row per recording or segment, not per "
+            f"{options.summary_by}: choose .csv, .jsonl or .parquet"
         )
     if suffix == ".rttm" and options.speakers:
         raise BadInput(
@@ -327,7 +359,7 @@ def _check_output(options, is_over_time):
 def _check_live(options):
     """Refuse what makes no sense for sound that is still coming."""
     others = ["csv_file", "output", "embeddings", "plot", "vad", "speakers"]
-    for name in [*others, "summary", "adapt"]:
+    for name in [*others, "summary", "summary_by", "adapt"]:
         if getattr(options, name):
             raise BadInput(
                 f"--live prints its answers as they come: leave out --{name}"
@@ -339,46 +371,3 @@ def _check_live(options):
         )
     if options.channel:
         raise BadInput("--live takes one channel: leave out --channel")
-
-
-def check_places(options: argparse.Namespace) -> None:
-    """Refuse places that cannot be written to, before anything is computed.
-
-    The folder for plots is made.
-
-    Raises
-    ------
-    BadInput
-        Naming the option.
-    """
-    for option in ("output", "embeddings"):
-        place = getattr(options, option)
-        if place is None:
-            continue
-        path = pathlib.Path(place)
-        try:
-            if option == "output" and suffix_of(place) == SUFFIX:
-                check_vacant(path)
-            elif path.exists() and not path.is_file():
-                raise BadInput(f"--{option} {place} is not a file: rename it")
-            # As `whole_file` will do, whose name is a little longer.
-            probe = path.with_name(f".{path.name}.{os.getpid()}")
-            probe.touch()
-            probe.unlink()
-        except (OSError, ValueError) as problem:
-            raise _unwritable(f"--{option}", place, problem) from problem
-    if options.plot is not None:
-        try:
-            os.makedirs(options.plot, exist_ok=True)
-        except (OSError, ValueError) as problem:
-            raise _unwritable("--plot", options.plot, problem) from problem
-
-
-def _unwritable(option, place, problem):
-    """Return the sentence for a place that cannot be written to."""
-    if isinstance(problem, BadInput):
-        return problem
-    reason = getattr(problem, "strerror", None) or problem
-    return BadInput(
-        f"{option} {place} cannot be written ({reason}): choose another place"
-    )

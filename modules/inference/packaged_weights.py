@@ -3,15 +3,18 @@
 import torch
 from safetensors.torch import save_file
 
-from modules.models.encoder_values import values_digest
+from modules.models.encoder_values import values_digests
 
 
 def digest_values(upstream):
-    """Return what identifies an encoder in any precision, if it has files."""
+    """Return what identifies an encoder, if it has files; else (None, None).
+
+    See `modules.models.encoder_values.values_digests`.
+    """
     folder = upstream.folder
     if folder is None or not any(folder.glob("*.safetensors")):
-        return None
-    return values_digest(folder)
+        return None, None
+    return values_digests(folder)
 
 
 def head_weights(runs, half_precision):

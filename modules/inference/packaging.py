@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import pathlib
 import shutil
 import statistics
@@ -11,6 +12,8 @@ import yaml
 from safetensors.torch import save
 
 from modules.errors import BadInput
+from modules.inference.confidence import CONFIDENCE, plain_curve
+from modules.inference.confidence_fit import fit_curve
 from modules.inference.emotion_model import ENCODER_FOLDER, LABELS, WEIGHTS
 from modules.inference.interface_source import self_contained_source
 from modules.inference.model_card import model_card
@@ -61,7 +64,7 @@ audio_normalizer: !new:speechbrain.dataio.preprocess.AudioNormalizer
 
 
 def hyperparams(
-    run, members, encoder_hub, encoder_revision, encoder_files, digest, more
+    run, members, encoder_hub, encoder_revision, encoder_files, digests, more
 ):
     """Return the text of hyperparams.yaml."""
     values = {
@@ -76,7 +79,8 @@ def hyperparams(
         "members": members,
         "head": run.graph["head"],
         "sizes": run.graph["sizes"],
-        "encoder_values": digest,
+        "encoder_values": digests[0],
+        "encoder_unrounded": digests[1],
     }
     return format_hyperparams(values, more)
 
@@ -178,7 +182,7 @@ def _renamed(upstream, encoder_hub, name):
     BadInput
         If nothing would identify the encoder, or the name is none.
     """
-    if not upstream.is_local or digest_values(upstream) is None:
+    if not upstream.is_local or digest_values(upstream)[0] is None:
         raise BadInput(
             f"--encoder_name names one local encoder with safetensors, which "
             f"{encoder_hub} is not: leave it out"
@@ -308,6 +312,9 @@ def build(
             first.graph["head"], encoder_hub
         ).encode(),
     }
+    curve = fit_curve(runs)
+    if curve is not None:
+        files[CONFIDENCE] = json.dumps(plain_curve(curve)).encode()
     if example is not None:
         files["example.wav"] = example
     return files | {

@@ -15,100 +15,36 @@ import tempfile
 import time
 import uuid
 import warnings
-from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from modules.audio import read_length
 from modules.decoding import AudioWarning
 from modules.errors import BadInput, printable
-from modules.files import read_text
 from modules.inference.formats import write_table
+from modules.inference.page_facts import Facts
 from modules.inference.predictor import predict
 from modules.inference.recording_page import Answer, colour, render
 from modules.inference.recordings import SHORTEST_HOP, SHORTEST_SEGMENT
-from modules.inference.records import Columns
+from modules.inference.records import Columns, reject
 
 STYLE = pathlib.Path(__file__).with_suffix(".css")
-_MOST_CARD = 2**20
 _MOST_UPLOAD = "500mb"
 # Seconds: uploads of an hour ago are deleted every ten minutes.
 _DELETE = (600, 3600)
 _WORDS = """\
 <p class="ser-limits">The answer is one of {count} words for the sound of a voice;
-it does not measure what a person feels. Every recording gets one of them, also where
-none fits. On other corpora, languages and microphones than those of its training the
-model is less accurate, and its probabilities are too high. Do not use it to judge
-people. Recordings are analysed where this page runs and are deleted after an
-hour.</p>"""
+it does not measure what a person feels. {always} On other corpora, languages and
+microphones than those of its training the model is less accurate, and its
+probabilities are too high. Do not use it to judge people. Recordings are analysed
+where this page runs and are deleted after an hour.</p>"""
 
 
+_ALWAYS = "Every recording gets one of them, also where none fits."
+_NOT_ALWAYS = "Where none is probable enough, the answer is unknown."
 _UNLIKE = (
     "This recording is unlike those that the model was trained on: its answer may "
     "be wrong."
 )
-
-
-class Facts(NamedTuple):
-    """What a model's card states.
-
-    Attributes
-    ----------
-    name, corpus, language, encoder : str
-        "" if the card does not state it.
-    results : list of tuple
-        (metric, value).
-    """
-
-    name: str = ""
-    corpus: str = ""
-    language: str = ""
-    encoder: str = ""
-    results: list[tuple[str, float]] = []
-
-
-def read_facts(folder: str | os.PathLike) -> Facts:
-    """Return what the card in a model's folder states; nothing of it is run.
-
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Of a model; a damaged or missing card states nothing.
-    """
-    from huggingface_hub import ModelCard
-
-    try:
-        text = read_text(pathlib.Path(folder) / "README.md", _MOST_CARD)
-        data: Any = ModelCard(text, ignore_metadata_errors=True).data
-    except Exception:  # of any class, for a text of any content
-        return Facts()
-    results = [r for r in data.eval_results or [] if _is_share(r.metric_value)]
-    corpus = _text(results[0].dataset_name).partition(",")[0] if results else ""
-    return Facts(
-        _text(getattr(data, "model_name", "")),
-        corpus,
-        _language(getattr(data, "language", "")),
-        _text(getattr(data, "base_model", "")),
-        [(_text(r.metric_name), float(r.metric_value)) for r in results[:2]],
-    )
-
-
-def _text(value: Any) -> str:
-    """Return a short text, or "" for anything else."""
-    return printable(value[:200]) if isinstance(value, str) else ""
-
-
-def _is_share(value: Any) -> bool:
-    """Return whether a value lies between 0 and 1."""
-    return isinstance(value, int | float) and 0 <= value <= 1
-
-
-def _language(code: Any) -> str:
-    """Return the name of a language by its code."""
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES
-
-    if isinstance(code, list):
-        code = code[0] if code else ""
-    return LANGUAGES.get(_text(code), _text(code)).title()
 
 
 def introduction(facts: Facts, labels: list[str]) -> str:
@@ -159,10 +95,19 @@ class Analyser:
         Names of the classes.
     device : str
         Where the model is.
+    threshold : float
+        Answers of a lower probability are unknown.
     """
 
-    def __init__(self, model, labels: list[str], device: str = "cpu"):
+    def __init__(
+        self,
+        model,
+        labels: list[str],
+        device: str = "cpu",
+        threshold: float = 0.0,
+    ):
         self.model, self.labels, self.device = model, labels, device
+        self.threshold = threshold
         self.folder = tempfile.TemporaryDirectory(prefix="emotions.")
 
     def analyse(
@@ -194,6 +139,7 @@ class Analyser:
             segments, failed = predict(
                 self.model, found, segment, hop, **options
             )
+        segments = reject(segments, self.threshold)
         problems = unread + [p for p in failed if p not in unread]
         notes = [str(w.message) for w in caught if w.category is AudioWarning]
         answers = [self._answer(row, segments, notes) for row in whole]
@@ -216,6 +162,7 @@ class Analyser:
                     if row.file in text
                 ),
             ],
+            self.threshold,
         )
 
     def answer(self, files, recorded, segment, hop):
@@ -263,7 +210,13 @@ def _link(path: str) -> str:
     return f"/gradio_api/file={quote(path)}"
 
 
-def build(model, labels: list[str], facts: Facts, device: str = "cpu"):
+def build(
+    model,
+    labels: list[str],
+    facts: Facts,
+    device: str = "cpu",
+    threshold: float = 0.0,
+):
     """Return the page.
 
     Arguments
@@ -273,16 +226,18 @@ def build(model, labels: list[str], facts: Facts, device: str = "cpu"):
     labels : list of str
         Names of the classes.
     facts : Facts
-        From `read_facts`.
+        From `modules.inference.page_facts.read_facts`.
     device : str
         Where the model is.
+    threshold : float
+        Answers of a lower probability are unknown.
 
     Returns
     -------
     gradio.Blocks
     """
     gradio = _gradio()
-    analyser = Analyser(model, labels, device)
+    analyser = Analyser(model, labels, device, threshold)
     page = gradio.Blocks(
         title="Emotion in speech",
         analytics_enabled=False,
@@ -307,7 +262,9 @@ def build(model, labels: list[str], facts: Facts, device: str = "cpu"):
                 )
         button = gradio.Button("Recognise", variant="primary")
         shown = gradio.HTML(elem_id="answers")
-        gradio.HTML(_WORDS.format(count=len(labels)), elem_id="limits")
+        always = _NOT_ALWAYS if threshold else _ALWAYS
+        words = _WORDS.format(count=len(labels), always=always)
+        gradio.HTML(words, elem_id="limits")
         button.click(
             analyser.answer,
             [files, recorded, segment, hop],

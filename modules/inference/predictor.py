@@ -21,41 +21,10 @@ from modules.inference.recordings import (
     cut_files,
     make_batches,
 )
+from modules.inference.records import Row, average
 
 # Threads of their own beyond this only wait for each other.
 MOST_JOBS = 64
-
-
-class Row(NamedTuple):
-    """The answer for a recording, a segment or a channel of one.
-
-    Attributes
-    ----------
-    file : str
-        The recording.
-    start, end : float
-        Seconds.
-    log_probabilities : torch.Tensor
-        [classes].
-    channel : str
-        "left", "right" or a number from 1, where each is classified.
-    speaker : str
-        Whose turn it is, where turns are given.
-    embedding : torch.Tensor
-        [values], where embeddings are wanted.
-    distance : float
-        From the recordings of the training, see `modules.models.distance`;
-        None: the model has none.
-    """
-
-    file: str
-    start: float
-    end: float
-    log_probabilities: torch.Tensor
-    channel: str | None = None
-    speaker: str | None = None
-    embedding: torch.Tensor | None = None
-    distance: float | None = None
 
 
 class Predictions(NamedTuple):
@@ -230,40 +199,6 @@ def _rows(pieces, over_time):
         for p in pieces
     ]
     return rows if over_time else [average(rows)]
-
-
-def average(rows: list[Row], weights: list[float] | None = None) -> Row:
-    """Return one row for several of a recording, from its start.
-
-    Arguments
-    ---------
-    rows : list of Row
-        In the order of time.
-    weights : list of float
-        Of the mean of the probabilities; by default all are equal.
-
-    Returns
-    -------
-    row : Row
-        The log of the mean probabilities; the mean of embeddings and distances.
-    """
-    last = rows[-1]._replace(start=rows[0].start)
-    if len(rows) == 1:
-        return last
-    weights = torch.ones(len(rows)) if weights is None else weights
-    weights = torch.as_tensor(weights, dtype=torch.float32)[:, None]
-    scores = torch.stack([row.log_probabilities for row in rows])
-    scores = torch.log_softmax((scores + weights.log()).logsumexp(0), dim=0)
-    last = last._replace(log_probabilities=scores)
-    if last.distance is not None:
-        distances = torch.tensor([row.distance for row in rows])
-        distance = (weights[:, 0] * distances).sum() / weights.sum()
-        last = last._replace(distance=distance.item())
-    if last.embedding is None:
-        return last
-    embeddings = torch.stack([row.embedding for row in rows])
-    mean = (weights * embeddings).sum(0) / weights.sum()
-    return last._replace(embedding=mean)
 
 
 def classify_batches(

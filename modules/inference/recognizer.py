@@ -19,9 +19,11 @@ from modules.audio import (
     resample,
 )
 from modules.errors import BadInput
+from modules.inference.confidence import read_threshold
 from modules.inference.emotion_model import split_evenly
 from modules.inference.loading import check_speakers, load_model, locate_model
-from modules.inference.predictor import Row, average, choose_device, classify
+from modules.inference.predictor import Row, choose_device, classify
+from modules.inference.records import RESTRICTED, UNKNOWN, average
 from modules.inference.restriction import choose_labels, restrict
 from modules.models.padding import count_samples
 
@@ -35,7 +37,7 @@ class Answer(NamedTuple):
     Attributes
     ----------
     emotion : str
-        The most probable class; None if there is a problem.
+        The most probable class, or "unknown"; None if there is a problem.
     probabilities : dict
         Class -> probability.
     problem : str
@@ -61,6 +63,9 @@ class Recognizer:
     labels : list of str
         Answer with these classes alone, see
         `modules.inference.restriction.restrict`.
+    min_precision : float
+        Wished share of right answers: less probable ones are "unknown", see
+        `modules.inference.confidence`.
 
     Example
     -------
@@ -76,11 +81,15 @@ class Recognizer:
         source: str,
         device: str | None = None,
         labels: list[str] | None = None,
+        min_precision: float | None = None,
     ):
         self.device = choose_device(device)
         folder = locate_model(source)
         self.model, every = load_model(folder, self.device)
         check_speakers(folder, self.model.is_adapted)
+        if labels and min_precision:
+            raise BadInput(RESTRICTED)
+        self.threshold = read_threshold(folder, every, min_precision)
         self.places = choose_labels(every, labels)
         self.labels = [every[place] for place in self.places]
 
@@ -132,7 +141,10 @@ class Recognizer:
         ]
         scores = restrict(average(rows).log_probabilities, self.places)
         chances = dict(zip(self.labels, scores.exp().tolist()))
-        return Answer(max(chances, key=chances.get), chances)
+        emotion = max(chances, key=chances.get)
+        if chances[emotion] < self.threshold:
+            emotion = UNKNOWN
+        return Answer(emotion, chances)
 
 
 def _dimensions(recordings):

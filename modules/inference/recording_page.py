@@ -17,6 +17,7 @@ import numpy as np
 from modules.audio import read_length, read_speech
 from modules.errors import BadInput, printable
 from modules.inference.emotion_model import split_evenly
+from modules.inference.records import UNKNOWN
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 # Distinguishable with any colour vision (Okabe and Ito), light and dark.
@@ -45,6 +46,8 @@ class Answer(NamedTuple):
         (start, end, probabilities), seconds.
     warnings : list of str
         About the recording.
+    threshold : float
+        Below this highest probability the answer is unknown.
     """
 
     path: str
@@ -52,6 +55,7 @@ class Answer(NamedTuple):
     probabilities: list[float]
     segments: list[tuple[float, float, list[float]]]
     warnings: list[str]
+    threshold: float = 0.0
 
 
 def colour(number: int) -> str:
@@ -160,13 +164,22 @@ def bands(answer: Answer, labels: list[str]) -> list[dict]:
     return found
 
 
+def _name(probabilities, labels, threshold):
+    """Return the most probable class, or unknown below the threshold."""
+    best = int(np.argmax(probabilities))
+    return labels[best] if probabilities[best] >= threshold else UNKNOWN
+
+
 def _shown(answer, labels, link):
     """Return what the template shows of a recording."""
     order = np.argsort(answer.probabilities)[::-1]
+    emotion = _name(answer.probabilities, labels, answer.threshold)
+    best = labels[int(order[0])]
     return {
         "name": printable(os.path.basename(answer.path)),
         "seconds": answer.seconds,
-        "emotion": labels[int(order[0])],
+        "emotion": emotion,
+        "nearest": "" if emotion == best else best,
         "bars": [
             (labels[k], answer.probabilities[k], colour(int(k))) for k in order
         ],
@@ -177,7 +190,7 @@ def _shown(answer, labels, link):
             for time in ticks(answer.seconds)
         ],
         "segments": [
-            (start, end, labels[int(np.argmax(values))], values)
+            (start, end, _name(values, labels, answer.threshold), values)
             for start, end, values in answer.segments
         ],
         "warnings": answer.warnings,

@@ -97,5 +97,9 @@ class TrainingDistance(nn.Module):
 
     def temperature_of(self, embeddings):
         """Return what the scores are divided by, [batch, 1]."""
-        beyond = (self(embeddings)[:, None] - 1) / (_UNKNOWN_FROM - 1)
+        return self.temperature_at(self(embeddings)[:, None])
+
+    def temperature_at(self, distances):
+        """Return what the scores are divided by at distances, of any shape."""
+        beyond = (distances - 1) / (_UNKNOWN_FROM - 1)
         return 1 + (self.temperature - 1) * beyond.clamp(0, 1)

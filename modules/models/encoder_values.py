@@ -17,8 +17,8 @@ from modules.errors import BadInput
 _COMPUTED = "embed_positions.weight"
 
 
-def values_digest(folder: str | os.PathLike) -> str:
-    """Identify the weights of an encoder, rounded to float16.
+def values_digests(folder: str | os.PathLike) -> tuple[str, str]:
+    """Identify the weights of an encoder, with and without rounding.
 
     Arguments
     ---------
@@ -27,8 +27,12 @@ def values_digest(folder: str | os.PathLike) -> str:
 
     Returns
     -------
-    str
-        SHA-256 over name, shape and rounded values of every tensor.
+    rounded : str
+        SHA-256 over name, shape and values of every tensor, rounded to
+        float16: the same for a file and its copy in float16.
+    unrounded : str
+        The same of the values as they are, in whatever precision they are
+        stored.
 
     Raises
     ------
@@ -41,14 +45,18 @@ def values_digest(folder: str | os.PathLike) -> str:
             f"{folder} has no *.safetensors, by whose values an encoder is "
             "recognised: give the encoder in that format"
         )
-    digest = hashlib.sha256()
+    rounded, unrounded = hashlib.sha256(), hashlib.sha256()
     for name, path, key in sorted(_tensors(paths)):
         with safe_open(path, framework="pt") as file:
-            # Where float16 has no such value it is infinite, also in a copy.
-            values = file.get_tensor(key).to(torch.float16).contiguous()
-        digest.update(f"{name} {tuple(values.shape)}\n".encode())
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
+            values = file.get_tensor(key).contiguous()
+        # Where float16 has no such value it is infinite, also in a copy.
+        for digest, precision in (
+            (rounded, torch.float16),
+            (unrounded, torch.float32),
+        ):
+            digest.update(f"{name} {tuple(values.shape)}\n".encode())
+            digest.update(values.to(precision).numpy().tobytes())
+    return rounded.hexdigest(), unrounded.hexdigest()
 
 
 def _tensors(paths):

@@ -124,6 +124,7 @@ def _plots(results: dict) -> dict:
         "matrix": pairs and plots.draw_pairs(names, pairs),
         "all_curves": len(curves) > 1 and plots.draw_all_curves(curves),
         "diagrams": calibrated and plots.draw_reliability(calibrated),
+        "coverage": plots.draw_coverage(alike[:MOST_DIAGRAMS]),
         "agreement": lines and plots.draw_agreement(lines),
         "agreement_lines": lines,
     }

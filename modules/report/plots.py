@@ -227,6 +227,34 @@ def draw_reliability(systems: list[dict]) -> dict:
 
 
 @styled
+def draw_coverage(systems: list[dict]) -> dict:
+    """Draw the accuracy of the most confident answers of systems."""
+    figure, axes = plt.subplots(figsize=(6.5, 3.2))
+    alts = []
+    for system in systems:
+        own = system["coverage"]
+        shares, heights = own["coverage"], own["accuracy"]
+        axes.plot(
+            [100 * share for share in shares],
+            [100 * height for height in heights],
+            drawstyle="steps-post",
+            label=system["system"],
+        )
+        half = min(range(len(shares)), key=lambda i: abs(shares[i] - 0.5))
+        alts.append(
+            f"{system['system']} {heights[half]:.0%} for the most confident "
+            f"half, {heights[-1]:.0%} for all"
+        )
+    axes.set_xlabel("coverage: utterances that are answered, in percent")
+    axes.set_ylabel("accuracy in percent")
+    axes.set_xlim(0, 100)
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower left")
+    return embed(figure, "Accuracy by coverage: " + "; ".join(alts))
+
+
+@styled
 def draw_agreement(lines: dict) -> dict:
     """Draw accuracy against the annotators' agreement.
 

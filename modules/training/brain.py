@@ -12,7 +12,8 @@ from modules.training.checkpoints import (
     dev_rank,
     mean_weights,
 )
-from modules.training.metrics import Predictions
+from modules.training.metrics import Predictions, score
+from modules.training.targets import class_weights
 
 CURVE = "learning_curve.json"
 
@@ -71,11 +72,35 @@ class EmotionBrain(sb.Brain):
         """Return the loss; smoothed in training, plain in dev and test."""
         targets = batch.label_encoded.to(self.device)
         if stage == sb.Stage.TRAIN:
-            return self.hparams.compute_loss(predictions, targets)
+            return self._training_loss(predictions, targets)
         self.utterances.extend(batch.id)
         self.targets.append(targets.cpu())
         self.log_probabilities.append(predictions.float().cpu())
         return sb.nnet.losses.nll_loss(predictions, targets)
+
+    def set_class_weights(self, labels: torch.Tensor, num_classes: int) -> None:
+        """Set how much each class counts; see `modules.training.targets`.
+
+        Arguments
+        ---------
+        labels : torch.Tensor
+            Of the training utterances, [utterances].
+        num_classes : int
+            Number of classes.
+        """
+        setting = self.hparams.class_weights
+        self.class_weights = class_weights(setting, labels, num_classes)
+
+    def _training_loss(self, predictions, targets):
+        """Return the mean loss; each utterance has the weight of its label."""
+        if self.class_weights is None:
+            return self.hparams.compute_loss(predictions, targets)
+        # As one frame each: SpeechBrain smooths no other losses one by one.
+        losses = self.hparams.compute_loss(
+            predictions[:, None], targets[:, None], reduction="batch"
+        )
+        weights = self.class_weights.to(predictions)[targets]
+        return (weights * losses).mean()
 
     def on_stage_start(self, stage, epoch=None):
         """Reset the predictions; seed the epoch.
@@ -102,11 +127,14 @@ class EmotionBrain(sb.Brain):
             self.train_loss = stage_loss
         if stage != sb.Stage.VALID:
             return
-        accuracy = self.predictions().accuracy()
+        found = self.predictions()
+        accuracy = found.accuracy()
+        classes = [str(i) for i in range(found.log_probabilities.shape[1])]
+        recall = score(*found.pairs(), classes)["UA"]
         self.hparams.train_logger.log_stats(
             {"epoch": epoch},
             train_stats={"loss": self.train_loss},
-            valid_stats={"loss": stage_loss, "WA": accuracy},
+            valid_stats={"loss": stage_loss, "WA": accuracy, "UA": recall},
         )
         self._extend_curve(epoch, stage_loss, accuracy)
         self.checkpointer.save_and_keep_only(

@@ -23,12 +23,15 @@ class Candidate:
         Of training speakers that were left out, in nats; None: unknown.
     share : float
         In the mean of the candidates' scores.
+    scores : numpy.ndarray
+        From `modules.training.logistic_regression.choose_C`, or None.
     """
 
     parts: dict[str, float]
     C: float
     left_out_log_probability: float | None
     share: float = 1.0
+    scores: Any = dataclasses.field(default=None, repr=False)
     inputs: Any = dataclasses.field(default=None, repr=False)
     back: Any = dataclasses.field(default=None, repr=False)
 
@@ -71,7 +74,8 @@ def mean_classifier(
     candidates : list of Candidate
         With inputs.
     targets : torch.Tensor
-        Target probabilities of the first utterances, [utterances, classes].
+        From `modules.training.targets.make_targets`, of the first utterances,
+        [utterances, classes].
 
     Returns
     -------
@@ -85,3 +89,29 @@ def mean_classifier(
         weights = weights + candidate.share * candidate.back(own)
         bias = bias + candidate.share * own_bias
     return weights, bias
+
+
+def left_out_scores(
+    candidates: list[Candidate], temperatures: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Return what the candidates together answer for left-out speakers.
+
+    Arguments
+    ---------
+    candidates : list of Candidate
+        With scores and shares.
+    temperatures : torch.Tensor
+        What divides the scores of each utterance, [utterances]; None: 1.
+
+    Returns
+    -------
+    log_probabilities : torch.Tensor
+        [utterances, classes], NaN for utterances that were never left out;
+        None if none was.
+    """
+    if any(candidate.scores is None for candidate in candidates):
+        return None
+    mean = torch.from_numpy(sum(c.share * c.scores for c in candidates))
+    if temperatures is not None:
+        mean = mean / temperatures[:, None]
+    return torch.log_softmax(mean, dim=1)

@@ -12,7 +12,7 @@ _SOLVER = {"svd_solver": "randomized", "iterated_power": 2, "random_state": 0}
 
 
 @torch.no_grad()
-def fit_distance(distance, embeddings, labels, speakers) -> None:
+def fit_distance(distance, embeddings, labels, speakers) -> torch.Tensor | None:
     """Set the buffers of a distance.
 
     Arguments
@@ -26,27 +26,35 @@ def fit_distance(distance, embeddings, labels, speakers) -> None:
     speakers : list of str
         [utterances].
 
+    Returns
+    -------
+    temperatures : torch.Tensor
+        What divides the scores of each utterance while its speaker is left
+        out, [utterances]; None if no speaker can be.
+
     Example
     -------
     >>> from modules.models.distance import TrainingDistance
     >>> distance = TrainingDistance({"means": 8}, components=4)
     >>> embeddings, labels = torch.randn(60, 8), torch.arange(60) % 2
     >>> speakers = [f"speaker{i // 6}" for i in range(60)]
-    >>> fit_distance(distance, embeddings, labels, speakers)
+    >>> temperatures = fit_distance(distance, embeddings, labels, speakers)
     >>> bool((distance(embeddings) > 1).float().mean() < 0.1)
     True
     """
     values = embeddings[:, distance.columns].cpu()
-    left_out = []
-    for kept, left in leave_out(labels.cpu().numpy(), speakers):
+    found = torch.zeros(len(values))
+    folds = leave_out(labels.cpu().numpy(), speakers)
+    for kept, left in folds:
         _fit(distance, values[kept], 1.0)
         whole = values.new_zeros(len(left), embeddings.shape[1])
         whole[:, distance.columns] = values[left]
-        left_out.append(distance(whole.to(distance.mean)).cpu().numpy())
-    if not left_out:
-        return
-    limit = float(np.quantile(np.concatenate(left_out), _LEFT_OUT_WITHIN))
-    _fit(distance, values, max(limit, 1e-6))
+        found[left] = distance(whole.to(distance.mean)).cpu()
+    if not folds:
+        return None
+    limit = max(float(np.quantile(found.numpy(), _LEFT_OUT_WITHIN)), 1e-6)
+    _fit(distance, values, limit)
+    return distance.temperature_at(found / limit)
 
 
 @torch.no_grad()

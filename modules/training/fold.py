@@ -16,7 +16,7 @@ from modules.models.graph import describe
 from modules.plots import plot_confusion, plot_layer_weights
 from modules.training.configuration import plain_values
 from modules.training.metrics import Predictions, score
-from modules.training.run import LABELS, SPLITS, Run
+from modules.training.run import LABELS, LEFT_OUT, SPLITS, Run
 from modules.training.run_record import write_run_record
 
 logger = get_logger(__name__)
@@ -45,11 +45,15 @@ class Trained:
         Of the checkpoint that was chosen on dev.
     chosen : dict
         What results.json reports of the choice: ``dev_WA`` and others.
+    left_out : modules.training.metrics.Predictions
+        Of training utterances, by classifiers that were trained without their
+        speakers; None: there are none.
     """
 
     dev: Predictions
     test: Predictions
     chosen: dict[str, Any]
+    left_out: Predictions | None = None
 
 
 def _settings(hparams: dict, run_opts) -> dict:
@@ -204,6 +208,9 @@ def _write(run, results, manifests, labels, head, trained, device, seconds):
     for name, split in (("dev_predictions", "dev"), ("predictions", "test")):
         rows = getattr(trained, split).rows(manifests[split], labels)
         write_rows(folder / f"{name}.csv", rows)
+    if trained.left_out is not None:
+        rows = trained.left_out.rows(manifests["train"], labels)
+        write_rows(folder / LEFT_OUT, rows)
     title = f"{results['system']}, test fold {results['test_fold']}"
     plot_confusion(
         folder / "confusion.png",

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from speechbrain.utils.epoch_loop import EpochCounter
-from speechbrain.utils.train_logger import FileTrainLogger
 
 from modules.features.stored_utterances import as_is
 from modules.training.brain import EmotionBrain
 from modules.training.checkpoints import WholeCheckpointer
 from modules.training.fold import Trained
+from modules.training.train_loggers import TrainLoggers, check_installed
 
 
 class GradientDescent:
@@ -36,6 +36,12 @@ class GradientDescent:
         that is done, see `modules.training.schedule`; None: 1.
     layer_lr : float
         Learning rate of the weights of the layers; None: that of the rest.
+    class_weights : str
+        "balanced": utterances of rare classes count more in the loss, see
+        `modules.training.targets`. None: all count alike.
+    train_logger : str
+        Where losses and dev accuracy of every epoch go beside train_log.txt:
+        "tensorboard" or "wandb", into the run's folder. None: nowhere.
     """
 
     brain_class = EmotionBrain
@@ -51,7 +57,10 @@ class GradientDescent:
         average_checkpoints: int = 1,
         schedule: Callable | None = None,
         layer_lr: float | None = None,
+        class_weights: str | None = None,
+        train_logger: str | None = None,
     ):
+        check_installed(train_logger)
         self.seed = seed
         self.number_of_epochs = number_of_epochs
         self.batch_size = batch_size
@@ -61,6 +70,8 @@ class GradientDescent:
         self.average_checkpoints = average_checkpoints
         self.schedule = schedule
         self.layer_lr = layer_lr
+        self.class_weights = class_weights
+        self.train_logger = train_logger
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; any can be."""
@@ -87,6 +98,8 @@ class GradientDescent:
         """
         brain = self.make_brain(run, run_opts, upstream, head)
         self.prepare(brain, upstream, datasets)
+        labels = datasets["train"].targets
+        brain.set_class_weights(labels, head.num_classes)
         loader = {"batch_size": self.batch_size, "collate_fn": as_is}
         brain.fit(
             brain.hparams.epoch_counter,
@@ -95,6 +108,7 @@ class GradientDescent:
             train_loader_kwargs=loader | {"shuffle": True},
             valid_loader_kwargs=loader,
         )
+        brain.hparams.train_logger.close()
         dev = brain.predict(datasets["dev"], self.batch_size)
         test = brain.predict(datasets["test"], self.batch_size)
         chosen = {
@@ -115,7 +129,7 @@ class GradientDescent:
         """Return the Brain; its checkpoints contain what is trained."""
         modules = self.modules(upstream, head)
         counter = EpochCounter(limit=self.number_of_epochs)
-        log = FileTrainLogger(save_file=str(run.folder / "train_log.txt"))
+        log = TrainLoggers(run, self.train_logger, run.settings)
         values = vars(self) | {
             "run": run,
             "epoch_counter": counter,

@@ -9,6 +9,7 @@ plays no role in a choice. Of several corpora each is standardised by itself.
 """
 
 import copy
+from typing import Any, NamedTuple
 
 import torch
 from speechbrain.utils.logger import get_logger
@@ -16,7 +17,12 @@ from tqdm import tqdm
 
 from modules.errors import BadInput
 from modules.training import logistic_regression
-from modules.training.candidate import Candidate, first_inputs, mean_classifier
+from modules.training.candidate import (
+    Candidate,
+    first_inputs,
+    left_out_scores,
+    mean_classifier,
+)
 from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
 from modules.training.logistic_regression import CANDIDATES
@@ -29,6 +35,7 @@ from modules.training.speaker_normalization import (
     subtract_means,
 )
 from modules.training.standardizations import CorpusStandardizations, corpora_of
+from modules.training.targets import class_weights, make_targets
 
 logger = get_logger(__name__)
 
@@ -40,6 +47,26 @@ SHARPNESS = 50.0
 # scores of raw statistics are large. Five heads of EmoDB, adapted to 249
 # recordings of ASED: 37.8% right, and 35.7% with shares of 2 to 9% for them.
 LEAST_SHARE = 0.1
+
+
+class Fitted(NamedTuple):
+    """What `LinearTrainer.fit_embeddings` returns.
+
+    Attributes
+    ----------
+    scores : torch.Tensor
+        Log-probabilities of dev, by the training without dev.
+    chosen : dict
+        As `LinearTrainer.fit` returns it, without ``dev_WA``.
+    corpora : modules.training.standardizations.CorpusStandardizations
+    left_out : torch.Tensor
+        Of train, see `modules.training.candidate.left_out_scores`.
+    """
+
+    scores: torch.Tensor
+    chosen: dict[str, Any]
+    corpora: CorpusStandardizations
+    left_out: torch.Tensor | None
 
 
 class LinearTrainer:
@@ -66,6 +93,9 @@ class LinearTrainer:
     speaker_normalization : bool or str
         True, or "auto" where it is offered: embeddings minus the mean of
         their speaker, see `modules.training.speaker_normalization`.
+    class_weights : str
+        "balanced": utterances of rare classes count more, in the choices too,
+        see `modules.training.targets`. None: all count alike.
     """
 
     def __init__(
@@ -76,6 +106,7 @@ class LinearTrainer:
         soft_labels: str | None = None,
         train_on_dev: bool = True,
         speaker_normalization: bool | str = False,
+        class_weights: str | None = None,
     ):
         self.C = C
         self.candidates = candidates
@@ -83,6 +114,7 @@ class LinearTrainer:
         self.soft_labels = soft_labels
         self.train_on_dev = train_on_dev
         self.speaker_normalization = SpeakerNormalization(speaker_normalization)
+        self.class_weights = class_weights
 
     def check(self, head) -> None:
         """Refuse a head that cannot be trained; see `check_linear`."""
@@ -91,9 +123,9 @@ class LinearTrainer:
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head; see `modules.training.gradient_descent`."""
         progress = not run_opts["noprogressbar"]
-        dev, chosen, corpora = self._fit(
-            head, datasets["train"], datasets["dev"], progress
-        )
+        train = datasets["train"]
+        dev, fitted = self._fit(head, train, datasets["dev"], progress)
+        chosen, corpora = fitted.chosen, fitted.corpora
         run.save_standardizations(corpora.state())
         test = datasets["test"]
         entries = test.entries.values()
@@ -105,7 +137,7 @@ class LinearTrainer:
             embeddings = subtract_means(embeddings, speakers, mean)
         scores = corpora.classify(head, embeddings, corpora_of(entries))
         tested = Predictions(test.ids, test.targets, scores)
-        return Trained(dev, tested, chosen)
+        return Trained(dev, tested, chosen, _left_out(train, fitted.left_out))
 
     def fit(self, head, train, dev, progress=False):
         """Train a head.
@@ -132,19 +164,20 @@ class LinearTrainer:
         BadInput
             If all training utterances are of one class.
         """
-        return self._fit(head, train, dev, progress)[:2]
+        predictions, fitted = self._fit(head, train, dev, progress)
+        return predictions, fitted.chosen
 
     def _fit(self, head, train, dev, progress):
-        """Train a head; return what `fit` does, and the corpora."""
+        """Train a head; return predictions of dev, and `Fitted`."""
         embeddings = embed(head, {"train": train, "dev": dev}, progress)
         labels = torch.cat([train.targets, dev.targets])
         entries = [*train.entries.values(), *dev.entries.values()]
-        scores, chosen, corpora = self.fit_embeddings(
+        fitted = self.fit_embeddings(
             head, embeddings, labels, entries, len(train), progress
         )
-        predictions = Predictions(dev.ids, dev.targets, scores)
-        chosen["dev_WA"] = predictions.accuracy()
-        return predictions, chosen, corpora
+        predictions = Predictions(dev.ids, dev.targets, fitted.scores)
+        fitted.chosen["dev_WA"] = predictions.accuracy()
+        return predictions, fitted
 
     def fit_embeddings(
         self, head, embeddings, labels, entries, count, progress=False
@@ -168,22 +201,26 @@ class LinearTrainer:
 
         Returns
         -------
-        scores : torch.Tensor
-            Log-probabilities of dev, by the training without dev.
-        chosen : dict
-            As `fit` returns it, without ``dev_WA``.
-        corpora : modules.training.standardizations.CorpusStandardizations
+        fitted : Fitted
         """
         if len(labels[:count].unique()) < 2:
             raise BadInput(
                 "the training utterances are all of one class: choose another "
                 "--seed or --dev_split, or add utterances of other classes"
             )
-        targets = self.make_targets(labels, head.num_classes, entries)
+        targets = make_targets(
+            labels,
+            head.num_classes,
+            entries,
+            self.soft_labels,
+            self.label_smoothing,
+            class_weights(self.class_weights, labels[:count], head.num_classes),
+        )
+        temperatures = None
         if head.distance is not None:
             speakers = [entry["speaker"] for entry in entries[:count]]
             own = embeddings[:count], labels[:count], speakers
-            fit_distance(head.distance, *own)
+            temperatures = fit_distance(head.distance, *own)
         raw = embeddings[count:]
         candidates, embeddings, corpora, decision = self._normalize(
             head, embeddings, targets, labels, entries, count, progress
@@ -199,7 +236,8 @@ class LinearTrainer:
             "candidates": [candidate.summary() for candidate in candidates],
         } | decision
         add_share_beyond(chosen, head, "dev", raw)
-        return scores, chosen, corpora
+        left_out = left_out_scores(candidates, temperatures)
+        return Fitted(scores, chosen, corpora, left_out)
 
     def _normalize(
         self, head, embeddings, targets, labels, entries, count, progress
@@ -253,9 +291,9 @@ class LinearTrainer:
         candidates = []
         for own in weights:
             inputs, back = parts.combine(own)
-            C, left_out = self.C, None
+            C, left_out, scores = self.C, None, None
             if C is None or len(weights) > 1:
-                C, left_out = logistic_regression.choose_C(
+                C, left_out, scores = logistic_regression.choose_C(
                     first_inputs(inputs, len(labels)),
                     targets,
                     labels,
@@ -264,6 +302,7 @@ class LinearTrainer:
                     progress,
                 )
             found = Candidate(own, C, left_out, inputs=inputs, back=back)
+            found.scores = scores
             candidates.append(found)
         if candidates[0].left_out_log_probability is None:
             # Nothing to compare by: the simplest one, which comes first.
@@ -277,20 +316,14 @@ class LinearTrainer:
             logger.info(f"by left-out speakers: {candidate.summary()}")
         return candidates
 
-    def make_targets(self, labels, num_classes, entries):
-        """Return the target probabilities, fp64 [utterances, classes]."""
-        certain = torch.nn.functional.one_hot(labels, num_classes).double()
-        if self.soft_labels is None:
-            share = torch.ones(len(labels), 1, dtype=torch.float64)
-        else:
-            share = torch.tensor(
-                [[entry[self.soft_labels]] for entry in entries],
-                dtype=torch.float64,
-            )
-        others = (1 - certain) / max(num_classes - 1, 1)
-        targets = share * certain + (1 - share) * others
-        smoothing = self.label_smoothing
-        return (1 - smoothing) * targets + smoothing / num_classes
+
+def _left_out(train, scores):
+    """Return predictions of the training utterances that were left out."""
+    if scores is None:
+        return None
+    rows = [i for i, own in enumerate(scores) if own.isfinite().all()]
+    ids = [train.ids[i] for i in rows]
+    return Predictions(ids, train.targets[rows], scores[rows])
 
 
 def check_linear(head) -> None:

@@ -37,7 +37,7 @@ def choose_C(
     speakers: Sequence[str],
     candidates: Sequence[float] = CANDIDATES,
     progress: bool = False,
-) -> tuple[float, float | None]:
+) -> tuple[float, float | None, NDArray | None]:
     """Choose C by cross-validation over speakers.
 
     Arguments
@@ -45,7 +45,7 @@ def choose_C(
     inputs : numpy.ndarray
         fp64 [utterances, values]; see `modules.training.parts`.
     targets : torch.Tensor
-        Target probabilities, [utterances, classes].
+        From `modules.training.targets.make_targets`, [utterances, classes].
     labels : torch.Tensor
         [utterances].
     speakers : list of str
@@ -59,11 +59,15 @@ def choose_C(
     -------
     C : float
         The candidate with the highest mean log-probability of the labels of
-        left-out utterances, of equals the smallest; where nothing can be left
-        out, the middle one. Utterances of a class that the kept ones lack do
-        not count.
+        left-out utterances, each with the weight of its targets, of equals the
+        smallest; where nothing can be left out, the middle one. Utterances of
+        a class that the kept ones lack do not count.
     left_out : float
         That log-probability, in nats; None where nothing can be left out.
+    scores : numpy.ndarray
+        Log-probabilities of the left-out utterances at C, [utterances,
+        classes], NaN in the rows of others; None where nothing can be left
+        out.
 
     Example
     -------
@@ -71,9 +75,9 @@ def choose_C(
     >>> inputs = (torch.randn(40, 5) + labels[:, None]).double().numpy()
     >>> targets = torch.nn.functional.one_hot(labels).double()
     >>> speakers = [f"speaker{i // 10}" for i in range(40)]
-    >>> C, left_out = choose_C(inputs, targets, labels, speakers)
-    >>> C in CANDIDATES and left_out < 0
-    True
+    >>> C, left_out, scores = choose_C(inputs, targets, labels, speakers)
+    >>> C in CANDIDATES and left_out < 0, scores.shape
+    (True, (40, 2))
     """
     labels = labels.numpy()
     folds = _usable(leave_out(labels, speakers), labels)
@@ -82,7 +86,7 @@ def choose_C(
             "too few utterances of a class to leave any out: C is not chosen "
             "by cross-validation"
         )
-        return candidates[len(candidates) // 2], None
+        return candidates[len(candidates) // 2], None, None
     bar = tqdm(
         desc="C by left-out speakers",
         total=len(folds) * len(candidates),
@@ -92,13 +96,19 @@ def choose_C(
     work = delayed(_left_out_scores)
     # One BLAS thread a fold: the result does not depend on their number.
     with bar, threadpool_limits(1):
-        scores = Parallel(torch.get_num_threads(), prefer="threads")(
-            work(inputs, targets.numpy(), labels, fold, candidates, bar)
+        found = Parallel(torch.get_num_threads(), prefer="threads")(
+            work(inputs, targets.numpy(), fold, candidates, bar)
             for fold in folds
         )
-    means = np.concatenate(scores, axis=1).mean(axis=1)
+    left = np.concatenate([left for _, left in folds])
+    scores = np.concatenate(found, axis=1)
+    own = scores[:, np.arange(len(left)), labels[left]]
+    weights = targets.numpy()[left].sum(axis=1)
+    means = np.average(own, axis=1, weights=weights)
     best = int(means.argmax())
-    return candidates[best], float(means[best])
+    whole = np.full((len(labels), targets.shape[1]), np.nan)
+    whole[left] = scores[best]
+    return candidates[best], float(means[best]), whole
 
 
 def leave_out(
@@ -135,7 +145,9 @@ def leave_out(
     groups = None
     if min(speakers_of) >= 2:
         groups = list(speakers)
-        splitter = StratifiedGroupKFold(min(MAX_FOLDS, len(set(speakers))))
+        # scikit-learn refuses more folds than the largest class has members.
+        most = min(len(set(speakers)), int(max(counts)))
+        splitter = StratifiedGroupKFold(min(MAX_FOLDS, most))
     else:
         logger.warning(
             "a class of the training part has a single speaker: the "
@@ -162,7 +174,8 @@ def fit(
     inputs : numpy.ndarray
         fp64 [utterances, values]; see `modules.training.parts`.
     targets : torch.Tensor
-        Target probabilities, [utterances, classes]: one-hot, smoothed or soft.
+        From `modules.training.targets.make_targets`, [utterances, classes]:
+        one-hot, smoothed or soft, times the utterance's weight.
     C : float
         Inverse regularisation, as in scikit-learn.
 
@@ -188,8 +201,8 @@ def fit(
     return torch.from_numpy(weights), torch.from_numpy(bias)
 
 
-def _left_out_scores(inputs, targets, labels, fold, candidates, bar):
-    """Return log-probabilities of left-out labels, [candidates, left out]."""
+def _left_out_scores(inputs, targets, fold, candidates, bar):
+    """Return log-probabilities, [candidates, left out, classes]."""
     kept, left = fold
     rows, kept_labels, sample_weight = _as_labels(targets[kept])
     kept_inputs, left_inputs = inputs[kept][rows], inputs[left]
@@ -201,8 +214,7 @@ def _left_out_scores(inputs, targets, labels, fold, candidates, bar):
         model.set_params(C=C).fit(kept_inputs, kept_labels, sample_weight)
         weights, bias = _all_classes(model, targets.shape[1])
         logits = torch.from_numpy(left_inputs @ weights.T + bias)
-        logs = torch.log_softmax(logits, dim=1).numpy()
-        scores.append(logs[np.arange(len(left)), labels[left]])
+        scores.append(torch.log_softmax(logits, dim=1).numpy())
         bar.update()
     return np.stack(scores)
 

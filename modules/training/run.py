@@ -32,6 +32,7 @@ from modules.training.run_checks import wrong_results, wrong_rows
 from modules.training.standardizations import read_standardization
 
 LABELS = "label_encoder.txt"
+LEFT_OUT = "left_out_predictions.csv"
 STANDARDIZATIONS = "standardizations.safetensors"
 SPLITS = ("train", "dev", "test")
 _SPLIT_OF = {"predictions.csv": "test", "dev_predictions.csv": "dev"}
@@ -285,6 +286,11 @@ class Run:
         if wrong:
             raise self._damaged(name, wrong)
         return rows
+
+    def left_out_predictions(self) -> list[dict]:
+        """Return the rows of `LEFT_OUT`; none if there is no such file."""
+        there = (self.folder / LEFT_OUT).exists()
+        return self.predictions(LEFT_OUT) if there else []
 
     def _read(self, name):
         """Read a JSON file that contains a mapping."""

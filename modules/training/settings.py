@@ -11,6 +11,8 @@ from modules.errors import BadInput
 from modules.models.encoder import PRECISIONS
 from modules.models.upstream import is_code, upstream_names
 from modules.models.whisper_window import FIT
+from modules.training.targets import BALANCED
+from modules.training.train_loggers import LOGGERS
 
 # No setting of this recipe needs more; memory and time would.
 _MOST = 10**6
@@ -84,6 +86,9 @@ CHECKS = {
     "seed": whole(0, 2**31 - 1),
     "number_of_folds": whole(1, 1000),
     "test_fold": whole(1, 1000),
+    "columns": or_null(text()),
+    "classes": or_null(text()),
+    "part": or_null(text()),
     "dev_split": one_of("random", "speaker"),
     "channel": one_of(*CHANNEL_CHOICES),
     "encoder_hub": text(),
@@ -114,8 +119,10 @@ CHECKS = {
     "attention_temperature": number(0),
     "max_grad_norm": number(0),
     "average_checkpoints": whole(1),
+    "train_logger": or_null(one_of(*LOGGERS)),
     "label_smoothing": share(),
     "soft_labels": or_null(text()),
+    "class_weights": or_null(one_of(BALANCED)),
     "train_on_dev": boolean(),
     "speaker_normalization": (
         lambda value: isinstance(value, bool) or value == "auto",

@@ -20,12 +20,12 @@ from data_prep.emodb_prepare import ARCHIVE
 from modules.errors import BadInput, one_sentence
 from modules.files import read_json
 from modules.models.encoder_files import locate_encoder
-from modules.models.encoder_values import values_digest
+from modules.models.encoder_values import values_digests
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = "data/emodb"
 ENCODER = "openai/whisper-tiny.en"
-# `values_digest` of the encoder that the results of this folder are of.
+# `values_digests` of the encoder that the results of this folder are of.
 ENCODER_VALUES = (
     "8105ee39730d8217ba28d75b6ac6bdf9af82f82aa16becfe188e46b65cb689c8"
 )
@@ -65,7 +65,8 @@ def check_encoder(encoder_hub: str) -> None:
     BadInput
         Naming the command that takes any encoder.
     """
-    if values_digest(locate_encoder(encoder_hub)) != ENCODER_VALUES:
+    found, _ = values_digests(locate_encoder(encoder_hub))
+    if found != ENCODER_VALUES:
         raise BadInput(
             f"the encoder {encoder_hub} is not {ENCODER} as it was published: "
             "give that one, or use cross_validate.py, which takes any"

@@ -35,7 +35,7 @@ ATTACKS = {
     "a heading only": ({"text": HEAD}, "my.csv is empty: it needs"),
     "no heading": (
         {"text": REST},
-        "no column path, label, speaker: add it to the first line, which reads "
+        "no column path, label, speaker: add it to the heading, which reads "
         "'ann_calm_2.wav, calm, ann'",
     ),
     "a column twice": (

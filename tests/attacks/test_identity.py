@@ -231,9 +231,7 @@ def test_folds_that_lack_a_class_are_named(tmp_path, caplog):
 def test_a_label_that_emodb_does_not_have(tmp_path):
     write_wav(tmp_path / "wav/03a01Fa.wav", 1)
     write_wav(tmp_path / "wav/03a01Xa.wav", 2)
-    with pytest.raises(
-        BadInput, match="03a01Xa.wav has the emotion X, which E"
-    ):
+    with pytest.raises(BadInput, match="03a01Xa.wav has the label X, which E"):
         prepare_corpus("emodb", tmp_path, None, tmp_path / "m", 1)
     (tmp_path / "wav/03a01Xa.wav").rename(tmp_path / "wav/17a01Fa.wav")
     with pytest.raises(BadInput, match="17a01Fa.wav has the speaker 17, which"):

@@ -7,7 +7,7 @@ import pytest
 from attacked_corpus import ROWS
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from data_prep import csv_prepare, lists
+from data_prep import corpora, lists
 from modules.errors import BadInput
 from modules.manifest import read_manifest
 
@@ -39,7 +39,7 @@ JSON = st.recursive(
 ).map(lambda value: json.dumps(value).encode())
 
 READERS = {
-    "csv": lambda path: csv_prepare.read(None, path, 2),
+    "csv": lambda path: corpora.read("csv", None, path, 2),
     "list": lists.read_list,
     "manifest": lambda path: read_manifest(path, "/d"),
 }
@@ -69,7 +69,7 @@ def test_any_names(tmp_path, names):
     text = "\n".join(["path;label;speaker", *rows])
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(BadInput):
-        utterances = csv_prepare.read(None, path, 2)
+        utterances = corpora.read("csv", None, path, 2)
         assert len(utterances) == len(names)
         folds = {u.speaker.lower(): u.fold for u in utterances}
         assert all(folds[u.speaker.lower()] == u.fold for u in utterances)

@@ -20,7 +20,7 @@ from data_prep.corpus import CorpusCard, Utterance, existing_folder
 CARD = CorpusCard("Mine", "mine", "fr", "two people, in French")
 
 
-def read(data_folder, csv_file, number_of_folds):
+def read(data_folder, csv_file):
     folder = existing_folder(data_folder, "files such as ann_calm_1.wav")
     folds = {"ann": 1, "bob": 2}
     return [
@@ -33,6 +33,7 @@ def read(data_folder, csv_file, number_of_folds):
 def test_names():
     assert corpora.names() == [
         "ased",
+        "audiofolder",
         "cremad",
         "csv",
         "emodb",
@@ -60,19 +61,19 @@ def test_the_card_of_the_demo(tmp_path):
         ("emo_db", "'emo_db' is unknown: did you mean emodb. choose one of "),
         (
             "IEMOCAP",
-            "did you mean iemocap. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+            "did you mean iemocap. choose one of ased, audiofolder, cremad, csv, emodb, iemocap",
         ),
         (
             "../x",
-            "'../x' is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+            "'../x' is unknown: choose one of ased, audiofolder, cremad, csv, emodb, iemocap",
         ),
         (
             None,
-            "None is unknown: choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+            "None is unknown: choose one of ased, audiofolder, cremad, csv, emodb, iemocap",
         ),
         (
             ["csv"],
-            "is unknown: did you mean csv. choose one of ased, cremad, csv, emodb, iemocap, ravdess",
+            "is unknown: did you mean csv. choose one of ased, audiofolder, cremad, csv, emodb, iemocap",
         ),
     ],
 )

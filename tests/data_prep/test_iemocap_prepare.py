@@ -13,10 +13,12 @@ from synthetic_corpora import (
     write_iemocap,
 )
 
+from data_prep import corpora
 from data_prep.corpora import prepare
 from data_prep.corpus import Utterance
-from data_prep.iemocap_prepare import _agreement, read
+from data_prep.iemocap_prepare import CLASSES, facts
 from modules.errors import BadInput
+from modules.labels import parse_classes
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,11 @@ def small(tmp_path_factory):
 def tree(tmp_path):
     """A tree of its own, to be damaged."""
     return write_iemocap(tmp_path / "IEMOCAP_full_release")
+
+
+def read(tree, **options):
+    """Read it as every run does."""
+    return corpora.read("iemocap", tree, **options)
 
 
 def labels(tree, session=2, dialogue="Ses02F_impro05a"):
@@ -88,9 +95,11 @@ def test_agreement_is_the_share_of_outside_annotators_of_the_class():
         "A-E3": {"val": 3.0},
     }
     one = Utterance("u", "u.wav", "exc", "Ses01F", 1, {"annotators": said})
-    assert _agreement(one) == {"agreement": pytest.approx(2 / 3, abs=1e-6)}
+    classes = parse_classes(CLASSES)
+    agreement = {"agreement": pytest.approx(2 / 3, abs=1e-6)}
+    assert facts(one, classes) == agreement
     one = Utterance("u", "u.wav", "exc", "Ses01F", 1, {"annotators": {}})
-    assert _agreement(one) == {}
+    assert facts(one, classes) == {}
 
 
 def test_speakers(small):
@@ -238,14 +247,15 @@ def test_a_label_file_of_another_session(tree):
         read(tree)
 
 
-def test_an_utterance_without_audio(tree):
+def test_an_utterance_without_audio(tree, tmp_path):
     wav = tree / "Session2/sentences/wav/Ses02F_impro05a"
     (wav / "Ses02F_impro05a_F002.wav").unlink()
-    read(tree)  # of a label that is ignored
+    # Its label is not used.
+    prepare("iemocap", tree, None, tmp_path / "manifests", 1)
     path = wav / "Ses02F_impro05a_F000.wav"
     path.unlink()
-    with pytest.raises(BadInput, match=f"a label but no audio .{path}.: copy"):
-        read(tree)
+    with pytest.raises(BadInput, match="There is no such audio file: .*F000.w"):
+        prepare("iemocap", tree, None, tmp_path / "manifests", 1)
 
 
 def test_an_utterance_in_two_label_files(tree, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 from synthetic_corpora import write_wav
 
-from data_prep import ased_prepare, turev_prepare
+from data_prep import ased_prepare, corpora, turev_prepare
 from modules.errors import BadInput
 
 
@@ -25,7 +25,7 @@ def test_ased(tmp_path):
             write_wav(tmp_path / f"{name}-{speaker}.wav")
     # One file has another gender than the others of its speaker.
     write_wav(tmp_path / "04Sad/s4-07-01-02-08.wav")
-    utterances = ased_prepare.read(tmp_path, number_of_folds=2)
+    utterances = corpora.read("ased", tmp_path, number_of_folds=2)
     by_id = {u.id: u for u in utterances}
     sad = by_id["s4-06-02-01-07"]
     assert (sad.label, sad.speaker) == ("sad", "07")
@@ -37,8 +37,11 @@ def test_ased(tmp_path):
 @pytest.mark.parametrize(
     "read, sentence",
     [
-        (turev_prepare.read, "x.wav is not named as TurEV-DB is"),
-        (ased_prepare.read, "x.wav is not named as ASED is"),
+        (
+            turev_prepare.read,
+            "is not TurEV-DB, it has no file .*, but x.wav: set",
+        ),
+        (ased_prepare.read, "is not ASED, it has no file .*, but x.wav: set"),
     ],
 )
 def test_another_folder(tmp_path, read, sentence):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.iemocap_prepare import read as read_iemocap
+from data_prep import corpora
 from demo import synthetic_corpus
 from demo.synthetic_corpus import (
     IGNORED,
@@ -51,6 +51,10 @@ def label_files(corpus):
         for path in sorted(corpus.glob("Session?/dialog/EmoEvaluation/*.txt"))
         if not path.name.startswith(".")
     ]
+
+
+def read_iemocap(folder):
+    return corpora.read("iemocap", folder)
 
 
 def test_recipe_reads_it(corpus):

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from data_prep.archive import contents_digest
 from modules.errors import BadInput
-from modules.models.encoder_values import values_digest
+from modules.models.encoder_values import values_digests
 from recipes.EMODB import real
 
 SPEAKERS = ("03", "12", "08", "13", "09", "14", "10", "15", "11", "16")
@@ -39,7 +39,7 @@ def small(tmp_path, monkeypatch, tone_corpus, encoder_folder):
         contents=contents_digest(folder),
     )
     monkeypatch.setattr(real, "ARCHIVE", archive)
-    encoder = values_digest(encoder_folder("whisper"))
+    encoder, _ = values_digests(encoder_folder("whisper"))
     monkeypatch.setattr(real, "ENCODER_VALUES", encoder)
     return folder
 

@@ -200,14 +200,22 @@ def test_trains_exports_and_predicts(path, system, train_system, tmp_path):
 def assert_same_predictions(model, run):
     """Compare log-probabilities with those of the test in training.
 
-    Within 1e-5, and the rounding of fp32 where they are far below 0.
+    Within 1e-5, and the rounding of fp32 where they are far below 0. A
+    distance multiplies the rounding of an embedding: its directions of
+    smallest variance by their precision, and the scores by the slope of the
+    divisor, which is 14.
     """
     manifest = run.manifest("test")
+    measured = any(h.distance and h.distance.is_fitted for h in model.heads)
+    tolerance = 1e-4 if measured else 1e-5
     for row in run.predictions():
         expected = torch.tensor([float(row[label]) for label in run.labels])
         speech = read_speech(manifest[row["utterance"]]["wav"])
         torch.testing.assert_close(
-            model(speech[None])[0], expected.log(), rtol=1.3e-6, atol=1e-5
+            model(speech[None])[0],
+            expected.log(),
+            rtol=1.3e-6,
+            atol=tolerance,
         )
 
 

@@ -122,3 +122,13 @@ def test_summary_over_folds_and_complete_seeds(folds, complete):
     assert summary["std_folds"] == pytest.approx((0.875 - second) / 2**0.5)
     wanted = 0.25 / 2**0.5 if complete else None
     assert summary["std_seeds"] == pytest.approx(wanted)
+
+
+def test_coverage_counts_the_most_confident_answers():
+    own = row({(1, 1): run([0, 0, 0, 1])})
+    sure = [0.9, 0.6, 0.8, 0.7]
+    own.runs[1, 1].probabilities = lambda split: np.array([sure, sure]).T
+    found = breakdowns.coverage(own)
+    # a, c and d are right; fewer than ten utterances: the last point alone.
+    assert found["coverage"] == [1.0] and found["accuracy"] == [0.75]
+    assert found["at"] == {0.8: 0.75, 0.9: 0.75, 0.95: 0.75}

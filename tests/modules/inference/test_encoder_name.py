@@ -66,6 +66,25 @@ def test_a_copy_in_half_precision_gives_nearly_the_same(
     assert torch.equal(rounded.argmax(dim=1), same.argmax(dim=1))
 
 
+def test_a_copy_in_half_precision_is_named_in_the_log(
+    named, half, encoder_folder, caplog
+):
+    load_model(named, encoder_hub=encoder_folder())
+    assert not caplog.text
+    load_model(named, encoder_hub=half)
+    assert caplog.text.count("by rounding to half precision alone") == 1
+    caplog.clear()
+    # A model of before does not have the second digest.
+    path = named / "hyperparams.yaml"
+    text = path.read_text()
+    try:
+        path.write_text(text.replace("encoder_unrounded: ", "of_before: ", 1))
+        load_model(named, encoder_hub=half)
+    finally:
+        path.write_text(text)
+    assert not caplog.text
+
+
 def test_another_encoder_is_refused(named, encoder_folder):
     with pytest.raises(BadInput, match="has other weights than the one that"):
         load_model(named, encoder_hub=encoder_folder(seed=1))

@@ -39,7 +39,8 @@ def test_the_page_is_built_by_the_files_of_the_folder_alone(folder):
         "import app, pathlib, modules; "
         "assert pathlib.Path(modules.__file__).parents[1].samefile('.'); "
         "from modules.inference.loading import load_model; "
-        "from modules.inference.page import build, read_facts; "
+        "from modules.inference.page import build; "
+        "from modules.inference.page_facts import read_facts; "
         "model = app.parse([]).model; "
         "build(*load_model(model), read_facts(model)); print('built')"
     )

@@ -8,7 +8,8 @@ from conftest import recordings_of
 
 import export
 import predict
-from modules.inference.predictor import Row, average
+from modules.inference.predictor import Row
+from modules.inference.records import average
 from modules.inference.unlike import warn_of_unlike
 
 WORDS = "recordings are unlike those that the model was trained on"

@@ -11,21 +11,23 @@ from modules.errors import BadInput
 from modules.models.layer_pooling import LayerStack
 from modules.models.standardization import Standardization
 from modules.training import linear, logistic_regression
+from modules.training.candidate import Candidate, left_out_scores
 from modules.training.linear import (
     SHARPNESS,
     LinearTrainer,
     check_linear,
     embed,
 )
+from modules.training.targets import make_targets
 
 MEANS, BOTH = {"means": 1}, {"means": 1, "correlations": 1}
 CANDIDATES = [MEANS, BOTH]
 
 
 def test_soft_targets_and_smoothing_by_hand():
-    trainer = LinearTrainer(label_smoothing=0.3, soft_labels="recognised")
     entries = [{"recognised": 1.0, "wav": "a"}, {"recognised": 0.8, "wav": "b"}]
-    targets = trainer.make_targets(torch.tensor([0, 2]), 3, entries)
+    labels = torch.tensor([0, 2])
+    targets = make_targets(labels, 3, entries, "recognised", 0.3)
     expected = [[0.8, 0.1, 0.1], [0.17, 0.17, 0.66]]
     np.testing.assert_allclose(targets.numpy(), expected)
 
@@ -211,3 +213,49 @@ def test_a_head_with_other_weights_is_refused(parts, words):
         del linear["layer_pooling"]
     with pytest.raises(BadInput, match=f"{words}.* hparams/corr_wavlm.yaml"):
         check_linear(describe_head(**linear)(3, 8, 2))
+
+
+def test_left_out_predictions_are_of_classifiers_without_their_speakers():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    head, trainer = make_head(), LinearTrainer()
+    embeddings = embed(head, {"train": train, "dev": dev})
+    labels = torch.cat([train.targets, dev.targets])
+    entries = [*train.entries.values(), *dev.entries.values()]
+    fitted = trainer.fit_embeddings(
+        head, embeddings, labels, entries, len(train)
+    )
+    inputs = head.standardization(embeddings[:40]).double().numpy()
+    targets = torch.nn.functional.one_hot(train.targets).double()
+    speakers = [entry["speaker"] for entry in train.entries.values()]
+    folds = logistic_regression.leave_out(train.targets.numpy(), speakers)
+    for kept, left in folds:
+        assert not {speakers[i] for i in kept} & {speakers[i] for i in left}
+        weights, bias = logistic_regression.fit(
+            inputs[kept], targets[kept], fitted.chosen["C"]
+        )
+        scores = torch.from_numpy(inputs[left]) @ weights.T + bias
+        torch.testing.assert_close(
+            fitted.left_out[left],
+            torch.log_softmax(scores, dim=1),
+            atol=1e-3,
+            rtol=1e-3,
+        )
+
+
+def test_left_out_predictions_are_the_mean_of_the_candidates():
+    scores = [
+        np.log([[0.9, 0.1], [0.5, 0.5]]),
+        np.log([[0.2, 0.8], [0.6, 0.4]]),
+    ]
+    scores[0][1] = scores[1][1] = np.nan
+    candidates = [
+        Candidate(MEANS, 1.0, -1.0, share, own)
+        for share, own in zip([0.25, 0.75], scores)
+    ]
+    found = left_out_scores(candidates, torch.tensor([2.0, 1.0]))
+    expected = (0.25 * scores[0][0] + 0.75 * scores[1][0]) / 2
+    expected = torch.log_softmax(torch.from_numpy(expected), 0)
+    torch.testing.assert_close(found[0], expected)
+    assert found[1].isnan().all(), "was never left out"
+    candidates[0].scores = None
+    assert left_out_scores(candidates, None) is None
