@@ -86,7 +86,7 @@ def prepare(
     utterances = read(emodb)
     places = draw_places(utterances, seed)
     folder = pathlib.Path(output_folder)
-    rows = [dict(zip(COLUMNS, COLUMNS))]
+    rows: list[dict] = [dict(zip(COLUMNS, COLUMNS))]
     try:
         (folder / "wav").mkdir(parents=True, exist_ok=True)
         for own, others in draw(utterances, seed):
