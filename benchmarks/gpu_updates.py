@@ -215,7 +215,9 @@ def make_brain(device, folder):
         ),
     )
     folder = pathlib.Path(folder)
-    run = types.SimpleNamespace(folder=folder, save_folder=folder / "save")
+    run = types.SimpleNamespace(
+        folder=folder, save_folder=folder / "save", settings={}
+    )
     options = {"device": device, "noprogressbar": True}
     head = make_head("attentive_corr", 25, 1024)
     return trainer.make_brain(run, options, None, head)

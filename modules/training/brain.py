@@ -28,6 +28,8 @@ class EmotionBrain(sb.Brain):
     Batches are `modules.features.stored_utterances.StoredBatch`.
     """
 
+    class_weights: torch.Tensor | None = None  # see `set_class_weights`
+
     def init_optimizers(self):
         """Make the optimizer; weights of layers may have their own rate."""
         own = [
