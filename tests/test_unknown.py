@@ -85,6 +85,14 @@ def test_a_labelled_list_is_scored_with_what_is_answered(
     assert text in capsys.readouterr().out
 
 
+def test_a_list_without_unknown_answers_has_the_line_too(
+    cautious, folder, capsys
+):
+    options = [f"--csv_file={folder / 'list.csv'}", "--min_precision=0.01"]
+    run(cautious[0], *options)
+    assert "5 of 5 recordings (100.0%) have" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suffix", [".TextGrid", ".srt", ".rttm", ".eaf"])
 def test_annotations_have_unknown(cautious, folder, tmp_path, suffix):
     model, _, rows = cautious
