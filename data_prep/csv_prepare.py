@@ -100,9 +100,19 @@ def _read_rows(csv_file, columns):
 def read_lines(
     csv_file: str | os.PathLike,
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read the heading of a CSV file, and line number and cells of every row.
+    """Read a CSV file whose rows have no more cells than its heading.
 
-    A row may have fewer cells than the heading.
+    Arguments
+    ---------
+    csv_file : str or pathlib.Path
+        See `read_cells`.
+
+    Returns
+    -------
+    heading : list of str
+    lines : list of tuple
+        Line number and cells of every row; fewer than the heading where the
+        row is shorter.
 
     Raises
     ------

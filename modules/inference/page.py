@@ -40,9 +40,7 @@ where this page runs and are deleted after an hour.</p>"""
 
 
 _ALWAYS = "Every recording gets one of them, also where none fits."
-_NOT_ALWAYS = (
-    "Where the highest probability is below {threshold:.1%}, the answer is unknown."
-)
+_NOT_ALWAYS = "Where the highest probability is below {threshold:.1%}, the answer is unknown."
 _UNLIKE = (
     "This recording is unlike those that the model was trained on: its answer may "
     "be wrong."

@@ -16,7 +16,10 @@ PROBLEM = "problem"
 RECORDINGS = "recordings"
 # The answer where no class is probable enough.
 UNKNOWN = "unknown"
-RESTRICTED = "the threshold of --min_precision is that of all classes: leave out --labels"
+RESTRICTED = (
+    "the threshold of --min_precision is that of all classes: leave out "
+    "--labels"
+)
 DISTANCE = "distance"
 
 
