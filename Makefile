@@ -27,9 +27,10 @@ test: $(READY)
 
 # Slurm and Ray as clusters on this machine, with kills. Slurm needs root and
 # apt-get install slurm-wlm munge; what is missing is skipped with its reason.
+CLUSTER ?= cluster
 cluster: $(READY)
 	$(BIN)/pip install --quiet -r requirements-cluster.txt -c constraints.txt
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(CLUSTER)" -rs tests/cluster
 
 # The same properties with other examples than those of `make test`.
 explore: $(READY)

@@ -18,7 +18,8 @@ import sys
 
 from modules.errors import one_sentence
 from modules.experiments.analysis import analyse, write_results
-from modules.experiments.cluster import ClusterLauncher, check_jobs
+from modules.experiments.cluster import ClusterLauncher
+from modules.experiments.cluster_jobs import check_jobs
 from modules.experiments.engines import make_engine
 from modules.experiments.late_fusion import fuse_systems
 from modules.experiments.launcher import LocalLauncher, launch
@@ -71,9 +72,17 @@ def _parser() -> argparse.ArgumentParser:
         default="local",
         help="where the runs are: on this machine, or jobs of a cluster",
     )
+    add(
+        "--encode_jobs",
+        type=_positive,
+        help="parts in which the recordings are encoded side by side; "
+        "default: 1, on a cluster --jobs",
+    )
     cluster = parser.add_argument_group("with --launcher slurm or ray")
     cluster.add_argument(
-        "--runs_per_job", type=_positive, help="at most; default: 8"
+        "--runs_per_job",
+        type=_positive,
+        help="a job ends after so many; default: when no run is left",
     )
     cluster.add_argument(
         "--cpus_per_job", type=_positive, help="cores; default: 1"
@@ -100,14 +109,22 @@ def _launch(plan, options):
     check_jobs(folder, options.launcher)
     if options.launcher == "local":
         threads = record_plan(plan, options.jobs)
-        launch(plan, LocalLauncher(options.jobs, threads))
+        parts = options.encode_jobs or 1
+        launch(plan, LocalLauncher(options.jobs, threads, parts))
         return
     cpus = options.cpus_per_job or 1
     engine_options = options.launcher_options or ""
     engine = make_engine(options.launcher, folder, cpus, engine_options)
     threads = record_plan(plan, options.jobs, cpus)
-    size = options.runs_per_job or 8
-    launch(plan, ClusterLauncher(engine, folder, options.jobs, threads, size))
+    launcher = ClusterLauncher(
+        engine,
+        folder,
+        options.jobs,
+        threads,
+        options.runs_per_job,
+        options.encode_jobs,
+    )
+    launch(plan, launcher)
 
 
 def main(arguments: list[str] | None = None) -> int:

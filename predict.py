@@ -8,6 +8,8 @@
                       [--embeddings x.npz] [--engine onnx]
                       [--adapt | --adapt_to FOLDER]
     python predict.py MODEL --csv_file list.csv --output x.csv
+    python predict.py MODEL LIST|FOLDER --output FOLDER --workers 8
+                      --launcher local|slurm|ray
     python predict.py MODEL microphone --live
 
 MODEL is a folder that export.py wrote, or the name of one on the HuggingFace
@@ -89,6 +91,7 @@ def score_list(listed, labels_map, rows, labels, has_threshold):
             describe_known(
                 [emotion_of(row, labels) for row in rows],
                 [one.label for one in own],
+                labels,
                 labels_map,
             )
         )
@@ -173,6 +176,12 @@ def main(arguments=None):
     warned = []
     with one_sentence(resumes=False), warnings.catch_warnings():
         options = parse(arguments)
+        if options.launcher:
+            from modules.bulk.driver import score
+
+            with one_sentence():
+                given = sys.argv[1:] if arguments is None else arguments
+                return score(options, given)
         warnings.showwarning = _collector(warned, warnings.showwarning)
         return answer_live(options) if options.live else answer(options, warned)
 

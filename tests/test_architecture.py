@@ -19,6 +19,7 @@ LEVELS = {
     "modules.inference": 3,
     "modules.experiments": 4,
     "modules.report": 5,
+    "modules.bulk": 5,
     "data_prep": 5,
     "demo": 6,
     "recipes": 6,

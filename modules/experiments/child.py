@@ -40,22 +40,23 @@ def run_one(arguments: list[str], log: str) -> None:
             sys.stderr.flush()
 
 
-def encode_one(arguments: list[str]) -> None:
-    """Compute the features of the recordings that a run needs."""
+def encode_one(arguments: list[str], part: tuple[int, int]) -> None:
+    """Compute one part of the features of the recordings that a run needs.
+
+    Arguments
+    ---------
+    arguments : list of str
+        The command line, as train.py takes it.
+    part : tuple of int
+        Index from 0 and number of parts.
+    """
     _end_with_parent()
     # Imported here, since the process of the launcher has no need of them.
     from modules.training import fold
     from modules.training.configuration import load_configuration
-    from modules.training.run import Run
 
     with one_sentence():
-        hparams, run_opts = load_configuration(arguments)
-        run = Run(hparams["output_folder"])
-        fold.begin(run, hparams, run_opts)
-        manifests = fold.read_manifests(hparams)
-        labels = fold.make_label_encoder(run, manifests)
-        upstream = hparams["upstream"]()
-        fold.make_datasets(hparams, run_opts, upstream, manifests, labels)
+        fold.encode(*load_configuration(arguments), part)
 
 
 def _end_with_parent() -> None:

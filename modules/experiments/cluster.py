@@ -1,68 +1,44 @@
 """Running an experiment as jobs of a cluster, whatever the engine.
 
-The folder of a run with its results.json is the only truth. A job is a file
-``jobs/KEY.json`` in the folder of the experiment, written before the engine
-takes the job, so that a driver that is started again finds every job. On its
-node the job writes ``KEY.started``, at its end ``KEY.ended``. A job that the
-engine no longer lists and that has no ``KEY.ended`` was lost (killed, out of
-time, its node taken away): what it has not finished is queued again.
+The folder of a run with its results.json is the only truth. Jobs
+(`cluster_jobs`) take tasks, one by one, from a queue in the folder of the
+experiment (`task_queue`). What a lost job had taken, another takes again.
 """
 
 import collections
 import dataclasses
 import fcntl
-import hashlib
-import os
 import pathlib
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from modules.errors import BadInput
-from modules.experiments.processes import Task
-from modules.files import read_json, write_json, write_text
+from modules.experiments.cluster_jobs import ClusterJobs, check_jobs
+from modules.experiments.engines import JOBS, Engine
+from modules.experiments.processes import Encoding, Task
+from modules.experiments.task_queue import QueuedTask, TaskQueue
 
-JOBS = "jobs"
 # The module that a node starts.
 JOB = "modules.experiments.job"
-# Of a job that is lost without having finished a run.
+# Of a task whose jobs are lost.
 MOST_TRIES = 5
-# Of jobs that are lost where none has started, before all is given up.
-MOST_UNSTARTED = 3
 _TICK = 0.2
 
 
-class Engine(Protocol):
-    """What a scheduler is used for.
+@dataclasses.dataclass
+class Job:
+    """A job that is queued or runs.
 
     Attributes
     ----------
-    name : str
-        As --launcher takes it.
-    poll_seconds : float
-        Between two calls of `states`.
+    key : str
+    tasks : list of modules.experiments.processes.Task
+        What it has taken: one, or none.
     """
 
-    name: str
-    poll_seconds: float
-
-    def submit(self, key: str, command: list[str]) -> str:
-        """Queue a job of this name; return the engine's own id of it."""
-
-    def states(self) -> dict[str, str] | None:
-        """Return key -> "queued" or "running"; None if the engine gives no answer."""
-
-    def cancel(self, keys: list[str]) -> None:
-        """End jobs."""
-
-
-@dataclasses.dataclass
-class _Job:
     key: str
-    tasks: list  # those that are not finished
-    progressed: bool = False
+    tasks: list
 
 
 class ClusterLauncher:
@@ -70,7 +46,7 @@ class ClusterLauncher:
 
     Arguments
     ---------
-    engine : Engine
+    engine : modules.experiments.engines.Engine
     folder : str or pathlib.Path
         Of the experiment, on a disk that all nodes share.
     jobs : int
@@ -78,7 +54,9 @@ class ClusterLauncher:
     threads : int
         Threads of each run.
     runs_per_job : int
-        At most so many runs share a job; fewer if jobs would be idle.
+        A job ends after so many; None: when no run is left.
+    encode_jobs : int
+        Parts that the recordings are encoded in, side by side; None: `jobs`.
 
     Raises
     ------
@@ -93,10 +71,12 @@ class ClusterLauncher:
         folder: str | pathlib.Path,
         jobs: int = 1,
         threads: int = 1,
-        runs_per_job: int = 1,
+        runs_per_job: int | None = None,
+        encode_jobs: int | None = None,
     ):
-        self.engine, self.jobs, self.threads = engine, jobs, threads
-        self.runs_per_job = runs_per_job
+        self.jobs, self.encode_jobs = jobs, encode_jobs or jobs
+        self.record = {"threads": threads, "runs_per_job": runs_per_job}
+        self.job = JOB
         self.folder = pathlib.Path(folder).resolve() / JOBS
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.folder / "driver.lock", "a")
@@ -108,199 +88,133 @@ class ClusterLauncher:
                 "or stop it"
             ) from problem
         check_jobs(folder, engine.name)
-        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
-        self._prefix = f"emotion-{digest[:8]}"
+        self._jobs = ClusterJobs(engine, self.folder)
+        self._queue = TaskQueue(self.folder)
+        self._encodings = []
         self._tries = collections.Counter()
-        self._unstarted = 0
-        self._any_started = False
-        self._states = {}
-        self._polled, self._is_fresh = 0.0, False
 
     def close(self) -> None:
         """Let another driver work in the folder; the jobs go on."""
         self._lock.close()
 
-    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
-        """See `modules.experiments.launcher.Launcher`; side by side."""
-        names = ", ".join(name for name, _ in encoders)
-        print(f"encoders: {names}")
-        batches = [tasks for _, tasks in encoders]
-        for _ in self._work(batches, True, lambda t: print(f"encoding: {t}")):
-            pass
+    def encode(self, encodings: list[Encoding]) -> None:
+        """See `modules.experiments.launcher.Launcher`.
+
+        The jobs of the runs encode first: each run needs its encodings.
+        """
+        self._encodings = encodings
 
     def run(
         self, tasks: list[Task], show: Callable[[str], None]
     ) -> Iterator[tuple[Task, str]]:
         """See `modules.experiments.launcher.Launcher`."""
-        share = -(-len(tasks) // self.jobs)
-        size = min(self.runs_per_job, share)
-        batches = [tasks[i : i + size] for i in range(0, len(tasks), size)]
         failed = 0
-        for task, problem in self._work(
-            batches, False, lambda text: show(f"{text}, {failed} failed")
+        for task, problem in self.carry_out(
+            tasks, lambda text: show(f"{text}, {failed} failed")
         ):
             failed += bool(problem)
             yield task, problem
 
-    def _work(self, batches, encodes, show):
-        """Give each task with its problem ("" if none) when it ends."""
-        flying = self._adopt(batches, encodes)
-        taken = {task.folder for job in flying for task in job.tasks}
-        left = [[t for t in b if t.folder not in taken] for b in batches]
-        waiting = collections.deque(tasks for tasks in left if tasks)
+    def carry_out(
+        self, tasks: list[Task], show: Callable[[str], None]
+    ) -> Iterator[tuple[Task, str]]:
+        """Have jobs do tasks; give each with its problem ("" if none).
+
+        `show` takes what `count` returns.
+        """
+        queued = self._queued(tasks)
+        self._queue.write(queued)
+        pending = {task.name: task for task in queued}
         shown = ""
         try:
-            while waiting or flying:
-                while waiting and len(flying) < self.jobs:
-                    flying.append(self._submit(waiting.popleft(), encodes))
-                self._poll()
-                if (text := self._count(waiting, flying)) != shown:
+            while pending:
+                self._jobs.drop_ended()
+                taken, ended = self._queue.look()
+                yield from self._take_out(pending, taken, ended)
+                self._give_back(pending, taken, ended)
+                self._submit(pending, ended)
+                if (text := self._describe(pending, taken)) != shown:
                     show(text)
                     shown = text
-                for job in list(flying):
-                    yield from self._look_at(job, encodes, flying, waiting)
-                time.sleep(_TICK)
-        except BaseException:
-            self.engine.cancel([job.key for job in flying])
-            raise
+                time.sleep(_TICK if pending else 0)
+        finally:
+            self._jobs.cancel()
+        self._jobs.forget()
+        self._queue.clear()
+        self._encodings = []
 
-    def _adopt(self, batches, encodes):
-        """Return the jobs of an earlier driver, which may still run."""
-        own = {task.folder: task for tasks in batches for task in tasks}
-        flying = []
-        for path in sorted(self.folder.glob(f"{self._prefix}-*.json")):
-            record = read_json(path)
-            folders = [pathlib.Path(one["folder"]) for one in record["tasks"]]
-            tasks = [own[folder] for folder in folders if folder in own]
-            if record["encodes"] == encodes:
-                flying.append(_Job(path.stem, tasks))
-        return flying
+    def _queued(self, tasks):
+        """Return what jobs take: parts of encodings, then runs."""
+        parts = [(i, self.encode_jobs) for i in range(self.encode_jobs)]
+        needs = collections.defaultdict(tuple)  # folder -> names
+        queued = []
+        for encoding in self._encodings:
+            own = [QueuedTask(encoding.attempts, part) for part in parts]
+            queued += own
+            for folder in encoding.folders:
+                needs[folder] += tuple(task.name for task in own)
+        return queued + [
+            QueuedTask([task], None, needs[task.folder]) for task in tasks
+        ]
 
-    def _submit(self, tasks, encodes):
-        """Queue a job; its file is there before the engine has it."""
-        key = f"{self._prefix}-{uuid.uuid4().hex[:12]}"
-        record = {
-            "engine": self.engine.name,
-            "encodes": encodes,
-            "threads": self.threads,
-            "working_folder": os.getcwd(),
-            "tasks": [
-                {"folder": str(task.folder), "arguments": task.arguments}
-                for task in tasks
-            ],
-        }
-        write_json(self.folder / f"{key}.json", record)
-        command = [sys.executable, "-m", JOB, str(self.folder), key]
-        own_id = self.engine.submit(key, command)
-        write_text(self.folder / f"{key}.id", f"{own_id}\n")
-        self._states[key] = "queued"
-        return _Job(key, tasks)
+    def _take_out(self, pending, taken, ended):
+        """Give each run that has ended with its problem ("" if none)."""
+        for name in [n for n in pending if n in taken or n in ended]:
+            task = pending[name]
+            if not task.finished and name not in ended:
+                continue
+            del pending[name]
+            if task.part is None:
+                problem = "" if task.finished else self._queue.problem(name)
+                yield task.attempts[0], problem
 
-    def _poll(self):
-        """Ask the engine for its jobs, not more often than it can bear."""
-        self._is_fresh = False
-        if time.monotonic() - self._polled < self.engine.poll_seconds:
-            return
-        states = self.engine.states()
-        self._polled = time.monotonic()
-        if states is not None:
-            self._states, self._is_fresh = states, True
+    def _give_back(self, pending, taken, ended):
+        """Let others take what lost jobs had taken, or give it up."""
+        for name, key in taken.items():
+            if name not in pending or name in ended or key in self._jobs.keys:
+                continue
+            progressed = pending[name].attempts[0].has_progressed()
+            self._tries[name] += not progressed
+            if self._tries[name] < MOST_TRIES:
+                self._queue.give_back(name)
+            else:
+                self._queue.end(
+                    name,
+                    f"its job ended {MOST_TRIES} times without a result "
+                    "(killed, out of time or out of memory; logs: "
+                    f"{self.folder})",
+                )
 
-    def _count(self, waiting, flying):
-        """Return how many runs are queued and running."""
-        running = sum(len(job.tasks) for job in flying if self._runs(job))
-        queued = sum(len(job.tasks) for job in flying) - running
-        queued += sum(map(len, waiting))
+    def _submit(self, pending, ended):
+        """Queue jobs for what can be done now."""
+        ready = [t for t in pending.values() if ended.issuperset(t.needs)]
+        while len(self._jobs.keys) < min(self.jobs, len(ready)):
+            self._jobs.submit([sys.executable, "-m", self.job], self.record)
+
+    def _describe(self, pending, taken):
+        """Return what the terminal shows."""
+        runs = {n: t.attempts[0] for n, t in pending.items() if not t.part}
+        jobs = {key: Job(key, []) for key in self._jobs.keys}
+        for name, key in taken.items():
+            if name in runs and key in jobs:
+                jobs[key].tasks.append(runs.pop(name))
+        text = self.count(list(runs.values()), list(jobs.values()))
+        parts = sum(task.part is not None for task in pending.values())
+        return f"{parts} parts to encode, {text}" if parts else text
+
+    def count(self, waiting: list[Task], jobs: list[Job]) -> str:
+        """Return how many runs are queued and running, for the terminal.
+
+        Arguments
+        ---------
+        waiting : list of modules.experiments.processes.Task
+            No job has taken them.
+        jobs : list of Job
+        """
+        running = sum(len(job.tasks) for job in jobs if self.has_node(job))
+        queued = sum(len(job.tasks) for job in jobs) - running + len(waiting)
         return f"{queued} queued, {running} running"
 
-    def _runs(self, job):
+    def has_node(self, job: Job) -> bool:
         """Return whether a job has a node now."""
-        started = (self.folder / f"{job.key}.started").exists()
-        self._any_started |= started
-        return started and self._states.get(job.key) != "queued"
-
-    def _look_at(self, job, encodes, flying, waiting):
-        """Give the tasks of a job that have ended since the last time."""
-        path = self.folder / f"{job.key}.ended"
-        is_lost = self._is_fresh and job.key not in self._states
-        problems = {}
-        if has_ended := path.exists():
-            record = read_json(self.folder / f"{job.key}.json")
-            folders = [pathlib.Path(one["folder"]) for one in record["tasks"]]
-            problems = dict(zip(folders, read_json(path)))
-        for task in list(job.tasks):
-            if (has_ended and encodes) or (not encodes and task.finished):
-                job.tasks.remove(task)
-                job.progressed = True
-                yield task, "" if task.finished else problems.get(task.folder)
-            elif problems.get(task.folder):
-                job.tasks.remove(task)
-                yield task, problems[task.folder]
-        if has_ended or is_lost:
-            flying.remove(job)
-            if job.tasks:
-                yield from self._try_again(job, waiting)
-            self._forget(job.key)
-
-    def _try_again(self, job, waiting):
-        """Queue what a lost job has left, or give it up with its problem."""
-        self._check_start(job)
-        if not job.progressed:
-            self._tries.update(task.folder for task in job.tasks)
-        again = []
-        for task in job.tasks:
-            if self._tries[task.folder] < MOST_TRIES:
-                again.append(task)
-            else:
-                yield (
-                    task,
-                    (
-                        f"its job ended {MOST_TRIES} times without a result "
-                        "(killed, out of time or out of memory; logs: "
-                        f"{self.folder})"
-                    ),
-                )
-        if again:
-            waiting.appendleft(again)
-
-    def _check_start(self, job):
-        """Give up where no job can start: the disk is not shared."""
-        self._runs(job)
-        self._unstarted += 1
-        if not self._any_started and self._unstarted >= MOST_UNSTARTED:
-            raise BadInput(
-                f"{self._unstarted} jobs of {self.engine.name} ended before "
-                f"they could write to {self.folder}: choose an "
-                "--output_folder on a disk that all nodes share, where this "
-                "repository and its Python have the same path (logs: "
-                f"{self.folder / self.engine.name})"
-            )
-
-    def _forget(self, key):
-        """Remove the files of a job that has ended."""
-        for suffix in ("id", "started", "json", "ended"):
-            (self.folder / f"{key}.{suffix}").unlink(missing_ok=True)
-
-
-def check_jobs(folder: str | pathlib.Path, launcher: str) -> None:
-    """Refuse an experiment whose jobs another engine may still run.
-
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Of the experiment.
-    launcher : str
-        The engine that is to run it now, or "local".
-
-    Raises
-    ------
-    BadInput
-        If a driver of another engine was killed.
-    """
-    for path in pathlib.Path(folder, JOBS).glob("emotion-*.json"):
-        engine = read_json(path)["engine"]
-        if engine != launcher and not path.with_suffix(".ended").exists():
-            raise BadInput(
-                f"{path.parent} has jobs that {engine} may still run: start "
-                f"with --launcher {engine}, or end them and delete this folder"
-            )
+        return self._jobs.has_node(job.key)

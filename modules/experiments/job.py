@@ -2,32 +2,38 @@
 
     python -m modules.experiments.job FOLDER KEY
 
-FOLDER is the folder `jobs` of an experiment; KEY.json in it names the tasks. A
-job that starts again, since its node was taken away, goes on: finished runs
-are left alone, the others continue at their last checkpoint.
+FOLDER is the folder `jobs` of an experiment. The job takes tasks of it, one by
+one, until none is left: it starts once, however short the runs are. A job
+that starts again, since its node was taken away, goes on: finished runs are
+left alone, the others continue at their last checkpoint.
 """
 
+import itertools
 import os
 import pathlib
 import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from modules.errors import BadInput, one_sentence
+from modules.experiments.cluster_jobs import REACHED
 from modules.experiments.processes import (
-    Task,
     encode,
     prepare_forks,
     problem_of,
     run_side_by_side,
     term_as_int,
 )
-from modules.files import read_json, write_json, write_text
+from modules.experiments.task_queue import QueuedTask, TaskQueue, take_tasks
+from modules.files import read_json, write_text
 
 
-def do_job(folder: pathlib.Path, key: str) -> None:
-    """Carry out a job, then write KEY.ended with the problem of each task.
+def do_job(
+    folder: pathlib.Path, key: str, act: Callable[[dict], list[str]]
+) -> None:
+    """Carry out tasks, then write KEY.ended.
 
     Arguments
     ---------
@@ -35,6 +41,9 @@ def do_job(folder: pathlib.Path, key: str) -> None:
         On a disk that this node shares with the driver.
     key : str
         Names the job.
+    act : callable
+        Carries out one task and returns its problem, "" if there is none, in
+        a list. It gets the task as `carry_out` does.
 
     Raises
     ------
@@ -45,41 +54,44 @@ def do_job(folder: pathlib.Path, key: str) -> None:
     if not path.exists():
         raise BadInput(
             f"{path} is not on this node ({platform.node()}): choose an "
-            "--output_folder on a disk that all nodes share"
+            "output folder on a disk that all nodes share"
         )
     job = read_json(path)
-    write_text(folder / f"{key}.started", f"{platform.node()}\n")
+    for name in (REACHED, f"{key}.started"):
+        write_text(folder / name, f"{platform.node()}\n")
     os.chdir(job["working_folder"])
-    context = prepare_forks(job["threads"])
-    tasks = [
-        Task(one["arguments"], pathlib.Path(one["folder"]))
-        for one in job["tasks"]
-    ]
-    act = _encode_one_of if job["encodes"] else _run_all
+    queue = TaskQueue(folder)
+    tasks = take_tasks(queue, key)
+    for task in itertools.islice(tasks, job["runs_per_job"]):
+        record = {"threads": job["threads"], **task.as_json()}
+        queue.end(task.name, act(record)[0])
+    write_text(folder / f"{key}.ended", "")
+
+
+def carry_out(record: dict) -> list[str]:
+    """Encode one part, or train and test one fold.
+
+    Arguments
+    ---------
+    record : dict
+        ``tasks``, of which each has ``arguments`` and ``folder``; ``part``,
+        see `QueuedTask`; ``threads``.
+
+    Returns
+    -------
+    problem : list of str
+    """
+    context = prepare_forks(record["threads"])
+    attempts = QueuedTask.from_json(record).attempts
     with term_as_int():
-        write_json(folder / f"{key}.ended", act(tasks, context))
-
-
-def _encode_one_of(tasks, context):
-    """Encode for the first task that can; return a problem for each."""
-    problems = []
-    for task in tasks:
-        code = encode(task, context)
-        _stop_if_killed(code)
-        if code == 0:
-            return [""] * len(tasks)
-        problems.append("the encoding failed")
-    return problems
-
-
-def _run_all(tasks, context):
-    """Run what is not finished, one by one; return the problem of each."""
-    problems = dict.fromkeys([str(task.folder) for task in tasks], "")
-    waiting = [task for task in tasks if not task.finished]
-    for task, code in run_side_by_side(waiting, 1, context):
-        _stop_if_killed(code)
-        problems[str(task.folder)] = problem_of(task, code)
-    return list(problems.values())
+        if record["part"]:
+            (code,) = encode(attempts, [tuple(record["part"])], context)
+            problem = "the encoding failed" if code else ""
+        else:
+            ((run, code),) = run_side_by_side(attempts, 1, context)
+            problem = problem_of(run, code)
+    _stop_if_killed(code)
+    return [problem]
 
 
 def _stop_if_killed(code):
@@ -107,7 +119,7 @@ def main() -> None:
     """Carry out the job that the command line names."""
     _end_with_parent()
     with one_sentence():
-        do_job(pathlib.Path(sys.argv[1]), sys.argv[2])
+        do_job(pathlib.Path(sys.argv[1]), sys.argv[2], carry_out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from modules.errors import BadInput
 from modules.experiments.late_fusion import fuse_runs
 from modules.experiments.plan import FAILED, QUIET, Plan, PlannedRun
 from modules.experiments.processes import (
+    Encoding,
     Task,
     encode,
     prepare_forks,
@@ -32,11 +33,10 @@ _OF_ENCODER = (
 class Launcher(Protocol):
     """Where tasks run: on this machine, or on the nodes of a cluster."""
 
-    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
-        """Compute what runs share, for each encoder.
+    def encode(self, encodings: list[Encoding]) -> None:
+        """Compute what the runs that follow share, at the latest before them.
 
-        Each entry is the name of an encoder and the tasks to try, one after
-        the other until one succeeds. The runs that follow show a failure.
+        The runs show a failure.
         """
 
     def run(
@@ -57,19 +57,21 @@ class LocalLauncher:
         Number of runs side by side.
     threads : int
         Threads of each run; see `modules.experiments.record.record_plan`.
+    encode_jobs : int
+        Parts that the recordings are encoded in, side by side.
     """
 
-    def __init__(self, jobs: int = 1, threads: int = 1):
+    def __init__(self, jobs: int = 1, threads: int = 1, encode_jobs: int = 1):
         self.jobs = jobs
+        self.encode_jobs = encode_jobs
         self.context = prepare_forks(threads)
 
-    def encode(self, encoders: list[tuple[str, list[Task]]]) -> None:
+    def encode(self, encodings: list[Encoding]) -> None:
         """See `Launcher`; one encoder after the other."""
-        for number, (name, tasks) in enumerate(encoders, start=1):
-            print(f"encoder {number} of {len(encoders)}: {name}")
-            for task in tasks:
-                if encode(task, self.context) == 0:
-                    break
+        parts = [(index, self.encode_jobs) for index in range(self.encode_jobs)]
+        for number, one in enumerate(encodings, start=1):
+            print(f"encoder {number} of {len(encodings)}: {one.encoder}")
+            encode(one.attempts, parts, self.context)
 
     def run(
         self, tasks: list[Task], show: Callable[[str], None]
@@ -97,7 +99,7 @@ def launch(plan: Plan, launcher: Launcher) -> list[PlannedRun]:
     options = {"desc": "runs", "unit": "run", "dynamic_ncols": True}
     with term_as_int():
         if first:
-            launcher.encode(_by_encoder(plan, first))
+            launcher.encode(_encodings(plan, first))
         done = len(plan.runs) - len(waiting)
         # The bar begins after the encoding, so that it counts runs alone.
         with tqdm(total=len(plan.runs), initial=done, **options) as bar:
@@ -142,12 +144,8 @@ def _line(run):
     )
 
 
-def _by_encoder(plan, runs):
-    """Return the encoding tasks of each encoder.
-
-    Runs side by side would compute the same features twice. A second run is
-    there to be tried, since the first may have a problem of its own.
-    """
+def _encodings(plan, runs):
+    """Return what runs share: side by side they would compute it twice."""
     found = {}
     for run in runs:
         values = plan.resolved[run.system.name]
@@ -157,7 +155,10 @@ def _by_encoder(plan, runs):
         if QUIET not in run.system.overrides:
             arguments.remove(QUIET)
         found.setdefault(encoder, []).append(Task(arguments, run.folder))
-    return [(encoder[0], tasks[:2]) for encoder, tasks in found.items()]
+    return [
+        Encoding(encoder[0], tasks[:2], [task.folder for task in tasks])
+        for encoder, tasks in found.items()
+    ]
 
 
 def _fuse(plan, runs):

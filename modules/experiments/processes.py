@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from multiprocessing import connection
 
 from modules.experiments.child import encode_one, run_one
-from modules.experiments.plan import FAILED, LOG
+from modules.experiments.plan import FAILED, LOG, QUIET
 
 # Modules that take long to import. They are imported once, in the process
 # that all runs are forked from. It must not touch a GPU, or its children
@@ -22,6 +22,12 @@ PRELOADED = [
     "matplotlib.pyplot",
     "sklearn.linear_model",
     "sklearn.metrics",
+    "modules.experiments.child",
+    "modules.features.frozen_upstream",
+    "modules.training.configuration",
+    "modules.training.fold",
+    "modules.training.gradient_descent",
+    "modules.training.linear",
 ]
 
 
@@ -44,6 +50,33 @@ class Task:
     def finished(self) -> bool:
         """Whether the run has written its results."""
         return (self.folder / "results.json").exists()
+
+    def has_progressed(self) -> bool:
+        """Return whether a lost job of it left more than the one before.
+
+        Else it is tried a few times only. A run's checkpoints do not count.
+        """
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """What runs with the same encoder share.
+
+    Attributes
+    ----------
+    encoder : str
+        Its name.
+    attempts : list of Task
+        Runs that need it. The second is tried where the first has a problem
+        of its own.
+    folders : list of pathlib.Path
+        Of all runs that need it.
+    """
+
+    encoder: str
+    attempts: list
+    folders: list
 
 
 def prepare_forks(threads: int):
@@ -93,15 +126,38 @@ def _stopping(processes):
         raise
 
 
-def encode(task: Task, context) -> int:
-    """Compute the features that a run needs; return the exit status."""
-    process = context.Process(
-        target=encode_one, args=[task.arguments], daemon=True
-    )
-    process.start()
-    with _stopping(lambda: [process]):
-        process.join()
-    return process.exitcode
+def encode(
+    attempts: list[Task], parts: list[tuple[int, int]], context
+) -> list[int]:
+    """Compute features that runs share; return the exit status of each part.
+
+    Arguments
+    ---------
+    attempts : list of Task
+        See `Encoding`.
+    parts : list of tuple of int
+        Index and number of the parts to encode side by side.
+    context : multiprocessing.context.BaseContext
+        From `prepare_forks`.
+    """
+    left = dict.fromkeys(parts, 1)
+    for task in attempts:
+        running = {}
+        with _stopping(running.values):
+            for part in [part for part, code in left.items() if code]:
+                # One bar is enough; the parts are of like length.
+                quiet = [QUIET] if part[0] else []
+                process = context.Process(
+                    target=encode_one,
+                    args=[[*task.arguments, *quiet], part],
+                    daemon=True,
+                )
+                process.start()
+                running[part] = process
+            for part, process in running.items():
+                process.join()
+                left[part] = process.exitcode
+    return list(left.values())
 
 
 def run_side_by_side(

@@ -150,7 +150,10 @@ def format_scores(result: dict) -> str:
 
 
 def describe_known(
-    answers: list[str], truth: list[str], labels_map: dict[str, str]
+    answers: list[str],
+    truth: list[str],
+    labels: list[str],
+    labels_map: dict[str, str],
 ) -> str:
     """Return how many recordings have an answer, and how many are right.
 
@@ -160,22 +163,23 @@ def describe_known(
         Classes of the model, or unknown.
     truth : list of str
         Label of each recording in the list.
+    labels : list of str
+        Classes of the model; recordings with another label do not count.
     labels_map : dict
         Label of the list -> label of the model; others stay as they are.
 
     Example
     -------
-    >>> describe_known(["anger", "unknown"], ["anger", "fear"], {})
+    >>> truth, labels = ["anger", "fear", "envy"], ["anger", "fear"]
+    >>> describe_known(["anger", "unknown", "fear"], truth, labels, {})
     '--min_precision: 1 of 2 recordings (50.0%) have an answer, 100.0% of these are right'
     """
-    known = [
-        answer == labels_map.get(label, label)
-        for answer, label in zip(answers, truth)
-        if answer != UNKNOWN
-    ]
+    names = [labels_map.get(label, label) for label in truth]
+    pairs = [(a, name) for a, name in zip(answers, names) if name in labels]
+    known = [answer == name for answer, name in pairs if answer != UNKNOWN]
     text = (
-        f"--min_precision: {len(known)} of {len(truth)} recordings "
-        f"({len(known) / len(truth):.1%}) have an answer"
+        f"--min_precision: {len(known)} of {len(pairs)} recordings "
+        f"({len(known) / len(pairs):.1%}) have an answer"
     )
     if not known:
         return text

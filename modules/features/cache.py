@@ -8,7 +8,6 @@ recording cannot be found by mistake, and all folds, poolings, seeds and
 processes share what is there.
 """
 
-import contextlib
 import functools
 import json
 import math
@@ -17,7 +16,6 @@ import pathlib
 import shutil
 import tempfile
 
-import filelock
 import torch
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
@@ -26,7 +24,8 @@ from tqdm import tqdm
 from modules.audio import SAMPLE_RATE
 from modules.errors import BadInput
 from modules.features.extraction import encode_batches, plan_batches
-from modules.features.store import UNFINISHED, FeatureStore
+from modules.features.store import FeatureStore
+from modules.features.store_locks import writing
 from modules.features.stored_states import FORMATS
 from modules.manifest import recording_of
 from modules.models.upstream import open_upstream
@@ -120,12 +119,22 @@ class FeatureCache:
         """
         return self.store.read(recording)
 
-    def fill(self, recordings, make_encoder=None, device="cpu", progress=True):
+    def fill(
+        self,
+        recordings,
+        make_encoder=None,
+        device="cpu",
+        progress=True,
+        part=None,
+    ):
         """Encode the recordings that are not there yet.
 
         Can be interrupted; what is written stays. Processes started by
         torchrun share the work, and call this together. Of others one works
-        at a time: the next waits, then uses what is there.
+        at a time: the next waits, then uses what is there. Parts work side by
+        side, on any number of machines, and one that is started again goes
+        on. The batches, and with them the last bits of the hidden states, do
+        not depend on the number of parts.
 
         Arguments
         ---------
@@ -138,6 +147,9 @@ class FeatureCache:
             Where to compute.
         progress : bool
             Show a progress bar.
+        part : tuple of int
+            Index from 0 and number of parts, to encode one part alone; None:
+            all recordings.
 
         Returns
         -------
@@ -154,26 +166,27 @@ class FeatureCache:
             precision = self.identity["precision"]
             make_encoder = functools.partial(self.upstream.make, precision)
         entries = {recording_of(e): e for e in recordings.values()}
+        seconds = self.batch_seconds
+        if seconds is None:
+            on_cpu = torch.device(device).type == "cpu"
+            seconds = 0 if on_cpu else GPU_BATCH_SECONDS
+        index, count = part or (0, 1)
+        batches = plan_batches(
+            list(entries.values()), seconds, self.upstream.computed_seconds
+        )[index::count]
+        entries = {recording_of(e): e for batch in batches for e in batch}
         if not _agreed(self._missing(entries)):
             self.store.refresh()
             logger.info(f"all features are in {self.folder}")
             return 0
-        with self._alone():
+        with writing(self.folder, part):
             missing = _agreed(self._missing(entries))
             if missing and if_main_process():
                 self._check_room([entries[name] for name in missing])
                 self._describe()
-            seconds = self.batch_seconds
-            if seconds is None:
-                on_cpu = torch.device(device).type == "cpu"
-                seconds = 0 if on_cpu else GPU_BATCH_SECONDS
             batches = [
                 batch
-                for batch in plan_batches(
-                    list(entries.values()),
-                    seconds,
-                    self.upstream.computed_seconds,
-                )
+                for batch in batches
                 if any(recording_of(entry) in missing for entry in batch)
             ][_rank() :: _processes()]
             if batches:
@@ -193,35 +206,6 @@ class FeatureCache:
         """Return the recordings that are not there."""
         self.store.refresh()
         return {name for name in entries if name not in self.store}
-
-    @contextlib.contextmanager
-    def _alone(self):
-        """Keep others from encoding the same recordings at the same time."""
-        if not if_main_process():
-            yield
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                logger.info(
-                    f"another process writes to {self.folder}: waiting for it"
-                )
-                lock.acquire()
-        except OSError as problem:
-            raise BadInput(
-                f"features are missing in {self.folder} and it cannot be "
-                f"written to ({problem}): choose another --cache_folder"
-            ) from problem
-        try:
-            # What a killed process has left; no other process writes now.
-            for left in self.folder.glob(f"{UNFINISHED}*"):
-                shutil.rmtree(left)
-            yield
-        finally:
-            lock.release()
 
     def load(self, recordings, device):
         """Keep recordings in the memory of a device while this lives.

@@ -91,14 +91,33 @@ class FrozenUpstream:
         datasets : dict
             Split -> `modules.features.stored_utterances.StoredUtterances`.
         """
-        recordings = {u: e for s in manifests.values() for u, e in s.items()}
-        self.cache.fill(recordings, device=device, progress=progress)
+        self.encode(manifests, device, progress)
         if self.cache_device:
-            self.cache.load(recordings, self.cache_device)
+            self.cache.load(_all_of(manifests), self.cache_device)
         return {
             split: StoredUtterances(entries, self.cache, label_encoder)
             for split, entries in manifests.items()
         }
 
+    def encode(
+        self,
+        manifests: dict,
+        device: str,
+        progress: bool,
+        part: tuple[int, int] | None = None,
+    ) -> None:
+        """Encode what is not stored yet, or one part of it.
+
+        See `modules.features.cache.FeatureCache.fill`.
+        """
+        self.cache.fill(
+            _all_of(manifests), device=device, progress=progress, part=part
+        )
+
     def load_encoder(self) -> None:
         """Load nothing: the encoder is not trained."""
+
+
+def _all_of(manifests):
+    """Return the entries of all splits."""
+    return {u: e for s in manifests.values() for u, e in s.items()}

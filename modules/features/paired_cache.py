@@ -52,13 +52,13 @@ class PairedCache:
         """Return a `modules.models.fusion.StoredPair`."""
         return StoredPair(*(cache.read(recording) for cache in self.caches))
 
-    def fill(self, recordings, device="cpu", progress=True):
+    def fill(self, recordings, device="cpu", progress=True, part=None):
         """Encode what is missing with either, one after the other.
 
         See `modules.features.cache.FeatureCache.fill`.
         """
         for cache in self.caches:
-            cache.fill(recordings, device=device, progress=progress)
+            cache.fill(recordings, device=device, progress=progress, part=part)
 
     def load(self, recordings, device):
         """Keep recordings in the memory of a device."""

@@ -30,6 +30,10 @@ MOST_FILES, MOST_BYTES = 256, 2**26
 # Of the parts' contents.
 _VERSION = 2
 _DIGEST = "digest.txt"
+# A tensor that is computed from the weights when they are loaded (weight norm
+# of wav2vec 2.0 and its relatives): its last bits depend on the processor and
+# the number of threads.
+_COMPUTED = "pos_conv_embed.conv.weight"
 
 
 def make_chunks(files: list[str]) -> list[list[str]]:
@@ -104,6 +108,8 @@ def digest_model(model: torch.nn.Module, files: list[pathlib.Path]) -> str:
                 found.update(block)
     state = getattr(model, "state_dict", dict)()
     for name, tensor in state.items():
+        if name.endswith(_COMPUTED):
+            continue
         tensor = tensor.detach().cpu().contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy())

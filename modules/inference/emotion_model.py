@@ -1,5 +1,6 @@
 """The whole model: a frozen encoder and the heads of one or several folds."""
 
+import logging
 import pathlib
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from speechbrain.utils.logger import get_logger
 from torch import nn
 
 from modules.errors import BadInput
@@ -155,7 +155,7 @@ class EmotionModel(nn.Module):
                 "--encoder_hub"
             )
         if self.encoder_unrounded not in (None, unrounded):
-            get_logger(__name__).warning(
+            logging.getLogger(__name__).warning(
                 f"the encoder {self.encoder_hub} differs from that of the "
                 "training by rounding to half precision alone: probabilities "
                 "may differ in the third digit"

@@ -58,7 +58,7 @@ def format_table(rows, labels: list[str], by: str | None = None) -> str:
     )
 
 
-def write_table(path, suffix, columns, rows, problems) -> None:
+def write_table(path, suffix, columns, rows, problems, metadata=None) -> None:
     r"""Write a .csv, .jsonl or .parquet file, whole or not at all.
 
     The columns are file, channel and speaker where there are any, start, end,
@@ -82,11 +82,13 @@ def write_table(path, suffix, columns, rows, problems) -> None:
         Answers.
     problems : list of modules.inference.recordings.Problem
         Inputs without an answer.
+    metadata : dict
+        Texts by name, for Parquet, which then has checksums too.
     """
     records = [columns.record(row) for row in rows]
     records += [columns.failure(problem) for problem in problems]
     if suffix == ".parquet":
-        _write_parquet(path, columns, records)
+        _write_parquet(path, columns, records, metadata)
         return
     write = _as_json_lines if suffix == ".jsonl" else _as_csv
     write_text(path, plain(write(records, columns)))
@@ -140,7 +142,7 @@ def check_pyarrow(option: str) -> None:
         ) from problem
 
 
-def _write_parquet(path, columns, records):
+def _write_parquet(path, columns, records, metadata):
     """Write numbers as numbers and all else as text."""
     import pyarrow
     import pyarrow.parquet
@@ -153,7 +155,7 @@ def _write_parquet(path, columns, records):
             arrays[name] = pyarrow.array(values, pyarrow.float64())
         else:
             arrays[name] = _texts(pyarrow, values)
-    _save(pyarrow, path, arrays)
+    _save(pyarrow, path, arrays, metadata)
 
 
 def _texts(pyarrow, values):
@@ -168,10 +170,12 @@ def _texts(pyarrow, values):
     return pyarrow.array(texts, pyarrow.string())
 
 
-def _save(pyarrow, path, arrays):
+def _save(pyarrow, path, arrays, metadata=None):
     """Write columns as Parquet, whole or not at all."""
+    table = pyarrow.table(arrays, metadata=metadata)
+    checks = metadata is not None
     with whole_file(path) as partial:
-        pyarrow.parquet.write_table(pyarrow.table(arrays), partial)
+        pyarrow.parquet.write_table(table, partial, write_page_checksum=checks)
 
 
 def write_embeddings(path, columns, rows) -> None:

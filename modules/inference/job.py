@@ -1,5 +1,6 @@
 """The steps of predict.py between its options and its output."""
 
+import functools
 import importlib.metadata
 import pathlib
 
@@ -26,7 +27,13 @@ from modules.inference.loading import (
 from modules.inference.options import suffix_of
 from modules.inference.predictor import Predictions, choose_device, predict
 from modules.inference.recordings import Cutter, check_segments
-from modules.inference.records import Columns, reject, summarise, summarise_by
+from modules.inference.records import (
+    Columns,
+    reject,
+    summarise,
+    summarise_by,
+    value_of,
+)
 from modules.inference.restriction import choose_labels, restrict
 from modules.inference.unlike import warn_of_unlike
 
@@ -192,28 +199,8 @@ def classify(
         To be removed once the output is written; None if there are none.
     """
 
-    def classify_some(some, progress=False, adaptation=None):
-        return predict(
-            engine.model,
-            some,
-            options.segments,
-            options.hop,
-            options.jobs,
-            options.batch_size,
-            engine.device,
-            progress,
-            engine.channel,
-            cutter,
-            options.embeddings is not None,
-            adaptation,
-        )
-
-    trained_on = engine.model.channel
-    if engine.channel not in (trained_on, "each"):
-        warned.append(
-            f"the model was trained on --channel {trained_on} of stereo, "
-            f"not on {engine.channel}"
-        )
+    classify_some = functools.partial(predict_some, engine, options, cutter)
+    warned += warn_of_channel(engine)
     if options.adapt:
         # The answers wait for the last recording: there are no parts.
         adaptation = Adaptation(
@@ -221,14 +208,50 @@ def classify(
             speakers if options.adapt_speakers else None,
             engine.class_shares,
         )
-        return classify_some(files, True, adaptation), None
+        return classify_some(files, adaptation, True), None
     if options.output is None or len(make_chunks(files)) < 2:
-        return classify_some(files, True), None
+        return classify_some(files, progress=True), None
     settings |= {"embeddings": options.embeddings is not None}
     settings |= {"engine": options.engine, "channel": engine.channel}
     digest = digest_job(engine.digest(), files, settings)
     with Parts(options.output, digest).open() as parts:
         return parts.classify(files, classify_some, warned), parts
+
+
+def predict_some(
+    engine: Engine,
+    options,
+    cutter,
+    files: list[str],
+    adaptation: Adaptation | None = None,
+    progress: bool = False,
+) -> Predictions:
+    """Return the answers of an engine, see `predict`; options as `classify`."""
+    return predict(
+        engine.model,
+        files,
+        options.segments,
+        options.hop,
+        options.jobs,
+        options.batch_size,
+        engine.device,
+        progress,
+        engine.channel,
+        cutter,
+        options.embeddings is not None,
+        adaptation,
+    )
+
+
+def warn_of_channel(engine: Engine) -> list[str]:
+    """Return a sentence if stereo is read otherwise than in the training."""
+    trained_on = engine.model.channel
+    if engine.channel in (trained_on, "each"):
+        return []
+    return [
+        f"the model was trained on --channel {trained_on} of stereo, "
+        f"not on {engine.channel}"
+    ]
 
 
 def warn_of_model(engine: Engine, rows, options) -> list[str]:
@@ -270,7 +293,9 @@ def group(engine: Engine, rows, problems, listed, column):
         See `modules.inference.records.summarise_by`.
     """
     grouped, columns = summarise_by(rows, column, listed)
-    problems = [p._replace(file=str(listed[p.file][column])) for p in problems]
+    problems = [
+        p._replace(file=value_of(listed[p.file], column)) for p in problems
+    ]
     return reject(grouped, engine.threshold), problems, columns
 
 

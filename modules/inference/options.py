@@ -7,6 +7,7 @@ import sys
 from modules.errors import BadInput
 from modules.inference.annotations import ANNOTATIONS
 from modules.inference.audformat_output import SUFFIX, check_audformat
+from modules.inference.bulk_options import add_bulk, check_bulk
 from modules.inference.formats import EMBEDDINGS, TABLES, check_pyarrow
 from modules.inference.records import RESTRICTED
 
@@ -65,6 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     _add_adaptation(parser)
     _add_outputs(parser)
     _add_computing(parser)
+    add_bulk(parser, _positive)
     options = parser.parse_args(arguments)
     _check(options)
     return options
@@ -285,7 +287,9 @@ def _check(options):
     if options.min_precision and options.labels:
         raise BadInput(RESTRICTED)
     _check_adaptation(options)
-    _check_output(options, is_over_time)
+    check_bulk(options)
+    if options.launcher is None:
+        _check_output(options, is_over_time)
     if options.live:
         _check_live(options)
 

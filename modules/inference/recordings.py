@@ -3,8 +3,7 @@
 import concurrent.futures
 import dataclasses
 import os
-import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import soundfile
@@ -100,7 +99,8 @@ def find_files(paths: Iterable[str]) -> tuple[list[str], list[Problem]]:
         if not os.path.isdir(path):
             files.append(path)
             continue
-        found, unread = _search(path)
+        unread: list[Problem] = []
+        found = list(walk(path, unread))
         problems += unread
         files += found
         if not found and not unread:
@@ -111,23 +111,40 @@ def find_files(paths: Iterable[str]) -> tuple[list[str], list[Problem]]:
     return list(dict.fromkeys(files)), problems
 
 
-def _search(root):
-    """Return the recordings in a folder and the folders that are closed."""
-    found, problems = [], []
+def walk(root: str, problems: list[Problem]) -> Iterator[str]:
+    """Give the recordings in a folder, in the order of their paths.
 
-    def remember(problem):
+    Memory grows with the largest folder, not with the tree.
+
+    Arguments
+    ---------
+    root : str
+        Links to folders in it are not followed.
+    problems : list of Problem
+        Grows by the folders that are closed.
+    """
+    stack = [_entries(root, problems)]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            stack.append(_entries(entry.path, problems))
+        elif not entry.name.startswith(".") and not entry.is_dir():
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if suffix in SUFFIXES or _begins_like_media(entry.path):
+                yield entry.path
+
+
+def _entries(folder, problems):
+    """Return an iterator over what is in a folder, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return iter(sorted(entries, key=lambda entry: entry.name))
+    except OSError as problem:
         sentence = f"{problem.filename} cannot be read ({problem.strerror})"
         problems.append(Problem(problem.filename, None, sentence))
-
-    for folder, _, names in os.walk(root, onerror=remember):
-        for name in names:
-            path = os.path.join(folder, name)
-            if name.startswith("."):
-                continue
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in SUFFIXES or _begins_like_media(path):
-                found.append(path)
-    return sorted(found, key=pathlib.PurePath), problems
+        return iter(())
 
 
 def _begins_like_media(path):

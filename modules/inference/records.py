@@ -262,15 +262,16 @@ def check_column(listed: dict[str, dict], column: str) -> None:
             f"of {', '.join(names)}"
         )
     for file, own in listed.items():
-        if not _text(own.get(column)):
+        if not value_of(own, column):
             raise BadInput(
                 f"--summary_by {column}: the list has no {column} for {file}: "
                 "fill it in"
             )
 
 
-def _text(value):
-    """Return a value of a list as text."""
+def value_of(entry: dict, column: str) -> str:
+    """Return a value of a list as text, "" if there is none."""
+    value = entry.get(column)
     return "" if value is None else str(value).strip()
 
 
@@ -299,7 +300,7 @@ def summarise_by(
     """
     groups: dict[str, list] = {}
     for row in rows:
-        value = _text(listed[row.file][column])
+        value = value_of(listed[row.file], column)
         groups.setdefault(value, []).append(row)
     found, columns = [], {}
     for value, own in groups.items():

@@ -1,7 +1,10 @@
 """The Brain that trains a head by gradient descent."""
 
+import os
+
 import speechbrain as sb
 import torch
+from speechbrain.dataio.sampler import ReproducibleRandomSampler
 
 from modules.errors import BadInput
 from modules.features.stored_utterances import as_is
@@ -14,6 +17,7 @@ from modules.training.checkpoints import (
 )
 from modules.training.metrics import Predictions, score
 from modules.training.targets import class_weights
+from modules.training.update_batches import UpdateBatches, world
 
 CURVE = "learning_curve.json"
 
@@ -45,19 +49,26 @@ class EmotionBrain(sb.Brain):
         self.optimizers_dict = {"opt_class": self.optimizer}
         self.checkpointer.add_recoverable("optimizer", self.optimizer)
 
-    def make_dataloader(self, dataset, stage, *args, **kwargs):
-        """Return the loader; note the number of batches of an epoch."""
-        loader = super().make_dataloader(dataset, stage, *args, **kwargs)
-        if stage == sb.Stage.TRAIN:
-            self.batches = len(loader)
-        return loader
+    def _train_loader_specifics(self, dataset, loader_kwargs):
+        """Have an update see the same utterances with any number of processes."""
+        seed = os.environ.get("SB_GLOBAL_SEED", 563375142)
+        self.train_sampler = UpdateBatches(
+            ReproducibleRandomSampler(dataset, seed=seed),
+            self.hparams.batch_size,
+            self.grad_accumulation_factor,
+            *world(),
+        )
+        own = {"batch_sampler": self.train_sampler}
+        return own | {"collate_fn": loader_kwargs["collate_fn"]}
 
     def on_fit_batch_start(self, batch, should_step):
         """Set the learning rates of this update."""
         if self.hparams.schedule is None:
             return
         epochs = self.hparams.epoch_counter
-        begun = epochs.current - 1 + (self.step - 1) / self.batches
+        steps = self.grad_accumulation_factor
+        updates = len(self.train_sampler) // steps
+        begun = epochs.current - 1 + (self.step - 1) // steps / updates
         factor = self.hparams.schedule(begun / epochs.limit)
         for group in self.optimizer.param_groups:
             rate = group.setdefault("initial_lr", group["lr"])
@@ -72,7 +83,8 @@ class EmotionBrain(sb.Brain):
         """Return the loss; smoothed in training, plain in dev and test."""
         targets = batch.label_encoded.to(self.device)
         if stage == sb.Stage.TRAIN:
-            return self._training_loss(predictions, targets)
+            loss = self._training_loss(predictions, targets)
+            return loss * self.train_sampler.weight(self.step)
         self.utterances.extend(batch.id)
         self.targets.append(targets.cpu())
         self.log_probabilities.append(predictions.float().cpu())
@@ -107,10 +119,12 @@ class EmotionBrain(sb.Brain):
 
         Each epoch has a seed of its own, so that a run that continues after a
         kill draws the random numbers that the unbroken run draws, without a
-        state of the generators in the checkpoint.
+        state of the generators in the checkpoint. Each process has one too:
+        their masks and skipped layers differ.
         """
         if stage == sb.Stage.TRAIN:
-            torch.manual_seed(self.hparams.seed * 10_000 + epoch)
+            own = self.hparams.seed * 10_000 + epoch
+            torch.manual_seed(own + world()[1] * 2**48)
         self.utterances, self.targets, self.log_probabilities = [], [], []
 
     def predictions(self) -> Predictions:

@@ -75,6 +75,9 @@ class FineTunedUpstream:
             for split, entries in manifests.items()
         }
 
+    def encode(self, manifests, device, progress, part=None) -> None:
+        """Encode nothing: the encoder changes with every update."""
+
     def load_encoder(self) -> None:
         """Load the pretrained weights."""
         self.encoder = self.make_encoder()

@@ -117,6 +117,23 @@ def make_datasets(hparams: dict, run_opts, upstream, manifests, label_encoder):
     return upstream.make_datasets(manifests, label_encoder, device, progress)
 
 
+def encode(hparams: dict, run_opts, part: tuple[int, int]) -> None:
+    """Compute one part of the hidden states that a run reads, for many runs.
+
+    Arguments
+    ---------
+    hparams : dict
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        SpeechBrain's run options.
+    part : tuple of int
+        Index from 0 and number of parts.
+    """
+    device = run_opts["device"] or infer_device()
+    progress = not run_opts["noprogressbar"]
+    manifests = read_manifests(hparams)
+    hparams["upstream"]().encode(manifests, device, progress, part)
+
+
 def make_head(run: Run, hparams: dict, upstream, num_classes: int):
     """Return the untrained head; record its graph.
 

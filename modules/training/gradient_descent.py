@@ -22,7 +22,8 @@ class GradientDescent:
     seed : int
         Seeds every epoch.
     number_of_epochs, batch_size : int
-        Length of the training, utterances per update.
+        Length of the training; utterances of a process in a step, of which
+        an update has one unless gradients are accumulated.
     optimizer : callable
         Returns an optimizer for parameters.
     compute_loss : callable

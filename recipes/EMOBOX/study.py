@@ -1,6 +1,6 @@
 """What shared speakers are worth: EmoBox's folds beside unseen speakers.
 
-python -m recipes.EMOBOX.study --data_folder EMODB/wav --encoder_hub ENCODER
+python -m recipes.EMOBOX.study --data_folder EMODB --encoder_hub ENCODER
 
 All options are those of cross_validate.py. The same command continues.
 """
@@ -133,9 +133,16 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m recipes.EMOBOX.study", allow_abbrev=False
     )
     parser.add_argument("--output_folder", default="results/emobox/emodb")
+    parser.add_argument("--data_folder", required=True, help="EmoDB")
     options, others = parser.parse_known_args(arguments)
-    output = [f"--output_folder={options.output_folder}"]
-    status = cross_validate.main([EXPERIMENT, *others, *output])
+    folder = pathlib.Path(options.data_folder)
+    # EmoBox's list names the files, the corpus the folder above them too.
+    inside = folder / "wav" if (folder / "wav").is_dir() else folder
+    own = [
+        f"--output_folder={options.output_folder}",
+        f"--data_folder={inside}",
+    ]
+    status = cross_validate.main([EXPERIMENT, *others, *own])
     if status:
         return status
     folder = pathlib.Path(options.output_folder)

@@ -151,27 +151,34 @@ def measure(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
     figures : dict
         Name of a measure -> a value for each recording of each run.
     """
-    names = [
-        "share of the attention on the part",
-        "share of the frames in the part",
-        "attention on the part, over even attention",
-        "AUC: a frame inside weighs more than outside",
-        "frame F1 of weights above the uniform",
-        "no attention: AUC of nearness to the centre",
-        "no attention: frame F1 of the middle third",
-    ]
     rows = []
     for weights, inside in each(found):
         share = weights[inside].sum() / weights.sum()
         even = inside.mean()
-        f1 = frame_f1(weights > weights.mean(), inside)
-        auc = roc_auc_score(inside, weights)
+        row = {
+            "share of the attention on the part": share,
+            "share of the frames in the part": even,
+            "attention on the part, over even attention": share / even,
+            "AUC: a frame inside weighs more than outside": roc_auc_score(
+                inside, weights
+            ),
+            "frame F1 of weights above the uniform": frame_f1(
+                weights > weights.mean(), inside
+            ),
+            "no attention: frame F1 of all frames": frame_f1(
+                np.ones_like(inside), inside
+            ),
+        }
         # What the place in the recording gives away, without any sound.
-        place = 2 * (np.arange(len(inside)) + 0.5) / len(inside) - 1
-        near = roc_auc_score(inside, -np.abs(place))
-        third = frame_f1(np.abs(place) < 1 / 3, inside)
-        rows.append([share, even, share / even, auc, f1, near, third])
-    return dict(zip(names, map(list, zip(*rows))))
+        place = (np.arange(len(inside)) + 0.5) / len(inside)
+        for name, where in (("begin", 0), ("centre", 0.5), ("end", 1)):
+            near = -np.abs(place - where)
+            nearest = near >= np.quantile(near, 2 / 3)
+            title = f"no attention, near the {name}"
+            row[f"{title}: AUC"] = roc_auc_score(inside, near)
+            row[f"{title}: frame F1 of a third"] = frame_f1(nearest, inside)
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def frame_f1(found: np.ndarray, inside: np.ndarray) -> float:

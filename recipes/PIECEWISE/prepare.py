@@ -1,12 +1,12 @@
-"""EmoDB's utterances between two neutral ones of the same speaker.
+"""EmoDB's utterances beside two neutral ones of the same speaker.
 
     python -m recipes.PIECEWISE.prepare EMODB_FOLDER OUTPUT_FOLDER
 
-Emotion that fills only a part of a recording: each utterance of EmoDB stands
-between two neutral ones of its speaker, with 0.1 s of silence before and
-behind it. The label is its own. An utterance that is neutral itself stands
-between two other neutral ones. The folds are EmoDB's, so that no speaker is in
-two of them.
+Emotion that fills only a part of a recording: each utterance of EmoDB is the
+first, second or third of three, the other two are neutral ones of its speaker,
+and between them are 0.1 s of silence. The label is its own. An utterance that
+is neutral itself stands beside two other neutral ones. The folds are EmoDB's,
+so that no speaker is in two of them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ LIST = "piecewise.csv"
 NEUTRAL = "neutral"
 SEED = 1986
 SILENCE = SAMPLE_RATE // 10
-COLUMNS = "path label speaker fold begin end before after".split()
+COLUMNS = "path label speaker fold begin end first second third".split()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -37,9 +37,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("emodb", help="the folder of EmoDB that contains wav/")
     parser.add_argument("output_folder", help="gets wav/ and the list of it")
+    add = parser.add_argument
+    add(
+        "--order",
+        choices=("drawn", "middle"),
+        default="drawn",
+        help="place of the labelled utterance; middle: always the second",
+    )
     options = parser.parse_args(arguments)
     with one_sentence():
-        path = prepare(options.emodb, options.output_folder)
+        path = prepare(
+            options.emodb, options.output_folder, order=options.order
+        )
         print(f"--corpus csv --csv_file {path}")
 
 
@@ -47,6 +56,7 @@ def prepare(
     emodb: str | os.PathLike,
     output_folder: str | os.PathLike,
     seed: int = SEED,
+    order: str = "drawn",
 ) -> pathlib.Path:
     """Write the recordings and their list.
 
@@ -57,13 +67,15 @@ def prepare(
     output_folder : str or pathlib.Path
         Gets ``wav`` and ``piecewise.csv``.
     seed : int
-        Draws the neutral utterances before and behind.
+        Draws the neutral utterances and the places.
+    order : str
+        "drawn", or "middle": the labelled utterance is always the second.
 
     Returns
     -------
     path : pathlib.Path
-        The list: path, label, speaker, fold, begin and end of the emotional
-        part in seconds, and the ids of the utterances before and behind.
+        The list: path, label, speaker, fold, begin and end of the labelled
+        utterance in seconds, and the ids of the three utterances.
 
     Raises
     ------
@@ -72,32 +84,22 @@ def prepare(
         or the disk has no room.
     """
     utterances = read(emodb)
-    triples = draw(utterances, seed)
+    places = draw_places(utterances, seed)
     folder = pathlib.Path(output_folder)
-    rows = [dict(zip(COLUMNS, COLUMNS))]
+    rows: list[dict] = [dict(zip(COLUMNS, COLUMNS))]
     try:
         (folder / "wav").mkdir(parents=True, exist_ok=True)
-        for before, middle, after in triples:
-            parts = [
-                _samples(pathlib.Path(emodb) / u.wav)
-                for u in (before, middle, after)
-            ]
-            path = f"wav/{middle.id}.wav"
+        for own, others in draw(utterances, seed):
+            place = places[own.id] if order == "drawn" else 1
+            three = [*others[:place], own, *others[place:]]
+            parts = [_samples(pathlib.Path(emodb) / u.wav) for u in three]
+            path = f"wav/{own.id}.wav"
             soundfile.write(folder / path, join(parts), SAMPLE_RATE)
-            begin = len(parts[0]) + SILENCE
-            end = begin + len(parts[1])
-            rows.append(
-                {
-                    "path": path,
-                    "label": middle.label,
-                    "speaker": middle.speaker,
-                    "fold": middle.fold,
-                    "begin": begin / SAMPLE_RATE,
-                    "end": end / SAMPLE_RATE,
-                    "before": before.id,
-                    "after": after.id,
-                }
-            )
+            begin = sum(len(part) + SILENCE for part in parts[:place])
+            end = begin + len(parts[place])
+            times = begin / SAMPLE_RATE, end / SAMPLE_RATE
+            about = path, own.label, own.speaker, own.fold, *times
+            rows.append(dict(zip(COLUMNS, [*about, *(u.id for u in three)])))
         text = io.StringIO()
         csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
         write_text(folder / LIST, text.getvalue())
@@ -111,7 +113,7 @@ def prepare(
 
 def draw(
     utterances: list[Utterance], seed: int
-) -> list[tuple[Utterance, Utterance, Utterance]]:
+) -> list[tuple[Utterance, list[Utterance]]]:
     """Draw two neutral utterances of the same speaker for each utterance.
 
     Arguments
@@ -123,8 +125,8 @@ def draw(
 
     Returns
     -------
-    triples : list of tuple
-        Before, middle, after; sorted by the id of the middle one.
+    drawn : list of tuple
+        Each utterance, sorted by id, and two neutral ones.
 
     Raises
     ------
@@ -132,25 +134,43 @@ def draw(
         If a speaker has fewer than two other neutral utterances.
     """
     generator = random.Random(seed)
+    drawn = []
     utterances = sorted(utterances, key=lambda u: u.id)
-    triples = []
-    for middle in utterances:
+    for own in utterances:
         others = [
             u
             for u in utterances
-            if u.speaker == middle.speaker
+            if u.speaker == own.speaker
             and u.label == NEUTRAL
-            and u.id != middle.id
+            and u.id != own.id
         ]
         if len(others) < 2:
             raise BadInput(
-                f"speaker {middle.speaker} has {len(others)} neutral "
-                f"utterances beside {middle.id}, and two are needed: use the "
+                f"speaker {own.speaker} has {len(others)} neutral "
+                f"utterances beside {own.id}, and two are needed: use the "
                 "whole of EmoDB"
             )
-        before, after = generator.sample(others, 2)
-        triples.append((before, middle, after))
-    return triples
+        drawn.append((own, generator.sample(others, 2)))
+    return drawn
+
+
+def draw_places(utterances: list[Utterance], seed: int) -> dict[str, int]:
+    """Draw which of three each utterance, by its id, is: 0, 1 or 2.
+
+    The places of a speaker are as even as their number allows, and so are
+    those of each label of a speaker.
+
+    Arguments
+    ---------
+    utterances : list of Utterance
+        Of EmoDB.
+    seed : int
+        Of the draw, which does not depend on the order of ``utterances``.
+    """
+    utterances = sorted(utterances, key=lambda u: u.id)
+    random.Random(seed).shuffle(utterances)
+    utterances.sort(key=lambda u: (u.speaker, u.label))
+    return {u.id: i % 3 for i, u in enumerate(utterances)}
 
 
 def join(parts: list[np.ndarray]) -> np.ndarray:

@@ -140,6 +140,12 @@ class SlurmNode:
             self.daemons[name].send_signal(how)
             self.daemons.pop(name).wait()
 
+    def restart(self, name):
+        """Kill a daemon and start it again."""
+        self.kill(name)
+        self.start(name)
+        return True
+
     def resume(self):
         """Do what an administrator does when Slurm has drained the node.
 

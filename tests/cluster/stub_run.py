@@ -14,7 +14,7 @@ import sys
 import time
 
 from modules.experiments import child
-from modules.files import write_json, write_text
+from modules.files import write_json
 
 SECONDS = float(os.environ.get("STUB_SECONDS", "0.05"))
 STEPS = 4
@@ -55,15 +55,15 @@ def run_one(arguments, log):
             write_json(checkpoint, state)
         figure = int(state["digest"][:6], 16) / 16**6
         results = {"WA": figure, "UA": figure, "macro_f1": figure}
-        write_text(folder / "seconds.txt", str(time.monotonic() - begun))
+        write_json(folder / "run.json", {"seconds": time.monotonic() - begun})
         write_json(folder / "results.json", results | state)
 
 
-def encode_one(arguments):
+def encode_one(arguments, part):
     """Stand for `modules.experiments.child.encode_one`: count the calls."""
     child._end_with_parent()
     folder = pathlib.Path(_values(arguments)["output_folder"]).parents[2]
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "encoded.txt", "a") as out:
-        print(os.getpid(), file=out)
+        print(part, file=out)
     time.sleep(SECONDS)

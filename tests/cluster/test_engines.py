@@ -13,19 +13,19 @@ import pytest
 
 import cross_validate
 from tests.cluster import chaos, slurm_node, stub
-from tests.cluster.slurm_node import slurm, wait_for
+from tests.cluster.ray_nodes import RayNodes
+from tests.cluster.slurm_node import wait_for
 
 pytestmark = pytest.mark.cluster
+
+
+RUNS = 20
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """Return what the local launcher gives."""
-    folder = tmp_path_factory.mktemp("local") / "out"
-    assert chaos.start_driver(folder, "local", STUB_SECONDS="0").wait() == 0
-    found = stub.digests(folder)
-    assert len(found) == chaos.RUNS
-    return found
+    return chaos.run_locally(tmp_path_factory.mktemp("local") / "out", RUNS)
 
 
 @pytest.fixture(scope="module")
@@ -40,52 +40,18 @@ def node():
 
 
 @pytest.fixture
-def ray_cluster(monkeypatch):
-    """Start two raylets of one core each, or skip with the reason."""
+def ray_nodes(monkeypatch):
+    """Start Ray, or skip with the reason."""
     pytest.importorskip("ray", reason="no ray")
-    from ray.cluster_utils import Cluster
-
-    # Else this machine's other work, if there is any, starves the workers.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    made = Cluster(True, head_node_args=own | {"include_dashboard": False})
-    made.second = made.add_node(**own)
-    monkeypatch.setenv("RAY_ADDRESS", made.address)
-    yield made
-    made.shutdown()
+    monkeypatch.setenv("STUB_SECONDS", chaos.STEP_SECONDS)
+    with RayNodes() as made:
+        yield made
 
 
 def test_slurm_gives_the_same_under_kills(node, local, tmp_path):
     folder = tmp_path / "out"
-    chosen = random.Random(0)
-
-    def ids(state):
-        return slurm("squeue", "-h", "-t", state, "-o", "%i").split()
-
-    def cancel():
-        running = ids("RUNNING")
-        return bool(running) and slurm("scancel", chosen.choice(running)) == ""
-
-    def restart_controller():
-        node.kill("slurmctld")
-        node.start("slurmctld")
-        return True
-
-    def preempt():
-        running = len(ids("RUNNING"))
-        command = ["-p", "high", "-n", "2", "--wrap", "sleep 1"]
-        slurm("sbatch", "-o", "/dev/null", "-J", "urgent", *command)
-        return running > 0
-
-    kills = {
-        "job": chaos.job_killer(folder, chosen),
-        "driver": None,
-        "scancel": cancel,
-        "slurmctld": restart_controller,
-        "preemption": preempt,
-    }
-    done = chaos.disturb(folder, "slurm", kills, 1, node.resume)
+    kills = chaos.slurm_kills(node, folder, random.Random(0))
+    done = chaos.disturb(folder, "slurm", kills, RUNS, 8, 1, node.resume)
     assert stub.digests(folder) == local
     assert set(done) == set(kills) and len(done) == 8, done
     log = (node.folder / "slurmctld.log").read_text()
@@ -94,37 +60,25 @@ def test_slurm_gives_the_same_under_kills(node, local, tmp_path):
 
 def test_slurm_keeps_the_jobs_of_a_killed_driver(node, local, tmp_path):
     folder = tmp_path / "out"
-    driver = chaos.start_driver(folder, "slurm")
+    driver = chaos.start_driver(folder, "slurm", RUNS)
     jobs = folder / "jobs"
     wait_for(lambda: len(stub.digests(folder)) and list(jobs.glob("*.started")))
     driver.kill()
     driver.wait()
     before = {path.stem for path in jobs.glob("emotion-*.json")}
     assert before
-    assert chaos.start_driver(folder, "slurm").wait() == 0
+    assert chaos.start_driver(folder, "slurm", RUNS).wait() == 0
     assert stub.digests(folder) == local
     for path in folder.glob("stub/*/*/run.log"):
         assert path.read_text().count("step 0") == 1, "each ran once"
 
 
-def test_ray_gives_the_same_under_kills(ray_cluster, local, tmp_path):
+def test_ray_gives_the_same_under_kills(ray_nodes, local, tmp_path):
     folder = tmp_path / "out"
-    chosen = random.Random(0)
-
-    def remove_raylet():
-        ray_cluster.remove_node(ray_cluster.second, allow_graceful=False)
-        own = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-        ray_cluster.second = ray_cluster.add_node(**own)
-        return True
-
-    kills = {
-        "job": chaos.job_killer(folder, chosen),
-        "driver": None,
-        "raylet": remove_raylet,
-    }
-    done = chaos.disturb(folder, "ray", kills, seed=1)
+    kills = chaos.ray_kills(ray_nodes, folder, random.Random(0))
+    done = chaos.disturb(folder, "ray", kills, RUNS, 6, 1)
     assert stub.digests(folder) == local
-    assert set(done) == set(kills), done
+    assert set(done) == set(kills) and len(done) == 6, done
 
 
 @pytest.mark.slow

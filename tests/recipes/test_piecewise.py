@@ -20,7 +20,7 @@ from modules.training.configuration import load_configuration
 from modules.training.run import Run
 from recipes.PIECEWISE import attention, attention_plot, over_time
 from recipes.PIECEWISE.oracle import OracleLayer, frames_between
-from recipes.PIECEWISE.prepare import draw, main, prepare
+from recipes.PIECEWISE.prepare import draw, draw_places, main, prepare
 from recipes.PIECEWISE.segments import SegmentClassifier, SegmentMeans
 
 SPEAKERS = ("03", "08", "09", "10", "11")
@@ -53,31 +53,66 @@ def read_rows(path):
         return list(csv.DictReader(lines))
 
 
-def test_each_utterance_stands_between_two_of_its_speaker(emodb, piecewise):
+def test_each_utterance_stands_beside_two_of_its_speaker(emodb, piecewise):
     rows = read_rows(piecewise)
     assert len(rows) == 45
     for row in rows:
-        middle = row["path"][4:-4]
-        neighbours = [row["before"], row["after"]]
-        assert len({middle, *neighbours}) == 3
-        for other in neighbours:
-            assert other[:2] == row["speaker"] == middle[:2]
+        own = row["path"][4:-4]
+        names = [row["first"], row["second"], row["third"]]
+        place = names.index(own)
+        assert len(set(names)) == 3
+        for other in set(names) - {own}:
+            assert other[:2] == row["speaker"] == own[:2]
             assert other[5] == "N", "neutral"
         parts = [
             soundfile.read(emodb / f"wav/{name}.wav", dtype="int16")[0]
-            for name in (row["before"], middle, row["after"])
+            for name in names
         ]
         whole, _ = soundfile.read(piecewise.parent / row["path"], dtype="int16")
+        silence = np.zeros(1600, "int16")
+        joined = [parts[0], silence, parts[1], silence, parts[2]]
+        assert (whole == np.concatenate(joined)).all()
         begin, end = (round(float(row[k]) * 16000) for k in ("begin", "end"))
-        assert (whole[begin:end] == parts[1]).all()
-        assert (whole[: begin - 1600] == parts[0]).all()
-        assert (whole[end + 1600 :] == parts[2]).all()
-        assert not whole[begin - 1600 : begin].any()
-        assert not whole[end : end + 1600].any()
+        assert (whole[begin:end] == parts[place]).all()
     folds = collections.defaultdict(set)
     for row in rows:
         folds[row["speaker"]].add(row["fold"])
     assert [folds[s] for s in SPEAKERS] == [{str(i)} for i in range(1, 6)]
+
+
+def spread(utterances, places, name):
+    """Return the largest difference between the numbers of three places."""
+    counts = collections.Counter((name(u), places[u.id]) for u in utterances)
+    return max(
+        abs(counts[name(u), one] - counts[name(u), other])
+        for u in utterances
+        for one, other in ((0, 1), (0, 2), (1, 2))
+    )
+
+
+def check_places(utterances, places):
+    """Check that the places of a speaker, and of its labels, are even."""
+    assert spread(utterances, places, lambda u: u.speaker) <= 1
+    assert spread(utterances, places, lambda u: (u.speaker, u.label)) <= 1
+
+
+def test_the_places_are_even(emodb):
+    utterances = read(emodb)
+    places = draw_places(utterances, seed=3)
+    check_places(utterances, places)
+    random.Random(0).shuffle(utterances)
+    assert draw_places(utterances, seed=3) == places
+    assert draw_places(utterances, seed=4) != places
+
+
+def test_the_labelled_utterance_is_the_second(emodb, piecewise, tmp_path):
+    main([str(emodb), str(tmp_path), "--order", "middle"])
+    drawn = {row["path"]: row for row in read_rows(piecewise)}
+    for row in read_rows(tmp_path / "piecewise.csv"):
+        assert row["second"] == row["path"][4:-4]
+        names = ("first", "second", "third")
+        same = drawn[row["path"]]
+        assert {row[n] for n in names} == {same[n] for n in names}
 
 
 def test_the_same_corpus_again_whatever_the_order(emodb, piecewise, tmp_path):
@@ -87,18 +122,26 @@ def test_the_same_corpus_again_whatever_the_order(emodb, piecewise, tmp_path):
         other = piecewise.parent / "wav" / path.name
         assert path.read_bytes() == other.read_bytes()
     utterances = read(emodb)
-    triples = draw(utterances, seed=3)
+    drawn = draw(utterances, seed=3)
     random.Random(0).shuffle(utterances)
-    assert draw(utterances, seed=3) == triples
-    assert draw(utterances, seed=4) != triples
+    assert draw(utterances, seed=3) == drawn
+    assert draw(utterances, seed=4) != drawn
 
 
 @pytest.mark.skipif(not EMODB.is_dir(), reason=f"needs EmoDB in {EMODB}")
 def test_the_real_corpus():
-    triples = draw(read(EMODB), seed=1986)
-    assert len(triples) == 535
-    assert sum(t[1].label != "neutral" for t in triples) == 456
-    assert len({t[0].id for t in triples} | {t[2].id for t in triples}) == 79
+    utterances = read(EMODB)
+    drawn = draw(utterances, seed=1986)
+    assert len(drawn) == 535
+    assert sum(own.label != "neutral" for own, _ in drawn) == 456
+    assert len({u.id for _, others in drawn for u in others}) == 79
+    places = draw_places(utterances, seed=1986)
+    check_places(utterances, places)
+    assert sorted(collections.Counter(places.values()).values()) == [
+        178,
+        178,
+        179,
+    ]
 
 
 def test_a_speaker_with_too_few_neutral_utterances(emodb, tmp_path, capsys):
@@ -219,9 +262,15 @@ def test_where_attention_lies(piecewise, encoder_folder, tmp_path, capsys):
     attention.main([str(tmp_path / "system"), "--save", saved])
     printed = capsys.readouterr().out.split("\n")
     attention.main([saved])
-    assert printed[-9:] == capsys.readouterr().out.split("\n")[-9:]
+    assert printed[-13:] == capsys.readouterr().out.split("\n")[-13:]
     found = attention.load(saved)
-    assert len(found["recording"]) == 18
+    # Of three neutral utterances of a speaker two recordings can be the same.
+    three = {
+        (row["first"], row["second"], row["third"])
+        for row in read_rows(piecewise)
+        if row["fold"] in "12"
+    }
+    assert len(found["recording"]) == len(three) > 12
     for weights, inside in attention.each(found):
         assert weights.mean() == pytest.approx(1, abs=1e-2)
         assert inside.any() and not inside.all()
@@ -238,12 +287,14 @@ def test_perfect_attention_and_even_attention():
         "weights": np.array([0, 4, 0, 0, 1, 1, 1, 1.0]),
     }
     figures = attention.measure(found)
-    shares, even, ratio, auc, f1, place, third = figures.values()
+    shares, even, ratio, auc, f1, everywhere, *places = figures.values()
     assert shares == [1.0, 0.25] and even == [0.25, 0.25]
     assert ratio == [4.0, 1.0] and auc == [1.0, 0.5] and f1 == [1.0, 0.0]
-    # Of the frames the second and the third are as near to the centre.
-    assert place == [pytest.approx(5 / 6)] * 2
-    assert third == [pytest.approx(2 / 3)] * 2
+    assert everywhere == [pytest.approx(2 / 5)] * 2
+    # The second of four frames: one is nearer to the begin, two to the end,
+    # and one is as near to the centre.
+    expected = [2 / 3, 2 / 3, 5 / 6, 2 / 3, 1 / 3, 0.0]
+    assert places == [[pytest.approx(value)] * 2 for value in expected]
 
 
 def test_emotion_over_time_is_judged(
@@ -314,8 +365,13 @@ def test_the_curve_of_attention(tmp_path, capsys):
         "weights": np.concatenate([weights, np.ones(60)]),
     }
     for chosen, expected in (([True, False], weights), ([False, True], 1)):
-        curve = attention_plot.mean_curve(found, np.array(chosen))
+        curve = attention_plot.mean_curve(found, np.array(chosen), place=1)
         assert curve == pytest.approx(expected)
+    ends = found | {"begin": np.array([0, 40]), "end": np.array([20, 60])}
+    assert attention_plot.places_of(ends).tolist() == [0, 2]
+    assert attention_plot.places_of(found).tolist() == [1, 1]
+    first = attention_plot.mean_curve(ends, np.array([True, False]), place=0)
+    assert first == pytest.approx(weights)
     path = tmp_path / "weights.npz"
     np.savez(path, **found)
     figure = tmp_path / "figure.png"

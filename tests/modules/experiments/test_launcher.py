@@ -196,8 +196,8 @@ seeds: [1]
     class Rounds:
         """Notes what runs together."""
 
-        def encode(self, encoders):
-            self.run([task for _, tasks in encoders for task in tasks], None)
+        def encode(self, encodings):
+            self.run([one.attempts[0] for one in encodings], None)
 
         def run(self, tasks, show):
             rounds.append({task.folder.parts[-3] for task in tasks})

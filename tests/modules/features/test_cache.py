@@ -20,6 +20,7 @@ from modules.errors import BadInput
 from modules.features import extraction, store as feature_store
 from modules.features.cache import FeatureCache
 from modules.features.paired_cache import open_cache
+from modules.features.store_locks import writing
 from modules.features.stored_states import FORMATS, StoredStates
 from modules.models.encoder import FrozenEncoder
 from modules.models.vocal import VocalEncoder
@@ -331,3 +332,59 @@ def test_two_caches_are_filled_by_their_own_upstreams(
         )
         features = encoder.transform(read_waveform(entry["wav"]))
         assert torch.equal(stored.one(1).values[:, 0], features.half())
+
+
+def bits(cache, recordings):
+    """Return the bytes of the hidden states of recordings."""
+    states = [cache.read(e["sha256"]) for e in recordings.values()]
+    return [
+        tensor.numpy().tobytes()
+        for one in states
+        for tensor in one.tensors().values()
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_parts_make_what_one_process_makes(
+    tmp_path, recordings, encoder_folder, count
+):
+    """Batches of two: a part gets whole batches."""
+    folder = encoder_folder()
+    one = FeatureCache(tmp_path / "one", folder, batch_seconds=0.9)
+    parts = FeatureCache(tmp_path / "parts", folder, batch_seconds=0.9)
+    one.fill(recordings)
+    encoded = [
+        parts.fill(recordings, part=(i, count)) for i in reversed(range(count))
+    ]
+    assert sum(encoded) == 3 and max(encoded) == 2
+    assert bits(parts, recordings) == bits(one, recordings)
+    assert parts.fill(recordings, never) == 0
+
+
+def test_parts_write_side_by_side_and_no_other_process_does(tmp_path):
+    """Whoever finds nobody at work removes what a killed process has left."""
+    left = tmp_path / ".unfinished-of-a-killed-part"
+    left.mkdir()
+    order = []
+
+    def enter(name, part):
+        with writing(tmp_path, part):
+            order.append(name)
+
+    with writing(tmp_path, (0, 2)):
+        assert not left.exists()
+        left.mkdir()
+        with writing(tmp_path, (1, 2)):
+            assert left.exists(), "part 0 may be writing it"
+        others = [
+            threading.Thread(target=enter, args=args)
+            for args in [("part 0 again", (0, 2)), ("all", None)]
+        ]
+        for other in others:
+            other.start()
+        time.sleep(0.3)
+        order.append("part 0 ends")
+    for other in others:
+        other.join(30)
+    assert order[0] == "part 0 ends" and len(order) == 3
+    assert not left.exists()
