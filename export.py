@@ -62,6 +62,12 @@ def _check_options(options):
             "--encoder_name is of a model without its encoder: leave "
             "--include_encoder out"
         )
+    is_loaded = options.adapt_to or options.onnx or options.transformers
+    if options.encoder_hub and not is_loaded:
+        raise BadInput(
+            "--encoder_hub is for --adapt_to, --onnx and --transformers, which "
+            "load the model: leave it out, or give --encoder_name"
+        )
     if options.int8 and not options.onnx:
         raise BadInput("--int8 needs --onnx: give both")
     if options.onnx:
@@ -85,12 +91,14 @@ def _write(folder, files, options):
     if options.adapt_to:
         from modules.inference.adapted_model import adapt_folder
 
-        adapt_folder(folder, options.adapt_to, options.adapt_priors)
+        adapt_folder(
+            folder, options.adapt_to, options.adapt_priors, options.encoder_hub
+        )
     if not options.onnx and not options.transformers:
         return
     from modules.inference.loading import load_model
 
-    model, labels = load_model(folder)
+    model, labels = load_model(folder, encoder_hub=options.encoder_hub)
     if options.transformers:
         from modules.inference.transformers_export import (
             FOLDER,
@@ -142,7 +150,7 @@ def _collect(runs, options):
     if not runs:
         from modules.inference.adapted_model import model_files
 
-        return model_files(options.run)
+        return model_files(options.run, options.encoder_hub)
     return build(
         runs,
         options.include_encoder,
@@ -200,6 +208,12 @@ def main(arguments=None):
         metavar="USER/NAME",
         help="name on the Hub of an encoder that is a folder here; it is "
         "compared by its weights when the model is loaded",
+    )
+    parser.add_argument(
+        "--encoder_hub",
+        metavar="FOLDER",
+        help="with --adapt_to, --onnx or --transformers: where the model's "
+        "encoder is, if not where the model states",
     )
     parser.add_argument(
         "--half_precision",

@@ -69,7 +69,7 @@ def read_list(options):
     return listed, None
 
 
-def score_list(listed, labels_map, rows, labels):
+def score_list(listed, labels_map, rows, labels, has_threshold):
     """Return the scores of a labelled list, for the terminal."""
     from modules.experiments.scoring import (
         describe_known,
@@ -86,7 +86,7 @@ def score_list(listed, labels_map, rows, labels):
         labels_map,
     )
     lines = format_scores(scores).split("\n")
-    if any(not row.is_known for row in rows):
+    if has_threshold:
         lines.append(
             describe_known(
                 [emotion_of(row, labels) for row in rows],
@@ -115,7 +115,7 @@ def answer(options, warned):
 
     listed, labels_map = read_list(options)
     columns = {file: one.columns for file, one in listed.items()}
-    if options.summary_by:
+    if options.summary_by is not None:
         check_column(columns, options.summary_by)
     files, problems = find_files(options.paths or list(listed))
     job.check_output(options, files)
@@ -131,7 +131,7 @@ def answer(options, warned):
     problems += found.problems
     warned += job.warn_of_model(engine, found.rows, options)
     written = rows, problems, columns
-    if options.summary_by:
+    if options.summary_by is not None:
         written = job.group(engine, *written, options.summary_by)
     try:
         job.write_outputs(options, engine.labels, *written)
@@ -144,7 +144,9 @@ def answer(options, warned):
             )
             show([table], sys.stdout)
         if labels_map is not None and rows:
-            scores = score_list(listed, labels_map, rows, engine.labels)
+            has_threshold = options.min_precision is not None
+            own = listed, labels_map, rows, engine.labels, has_threshold
+            scores = score_list(*own)
             show(scores, sys.stdout)
         lines = [f"warning: {text}" for text in warned]
         lines += [f"skipped: {problem.sentence}" for problem in problems]

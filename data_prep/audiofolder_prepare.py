@@ -21,7 +21,6 @@ import json
 import os
 import pathlib
 
-import pandas as pd
 from speechbrain.utils.logger import get_logger
 
 from data_prep.corpus import (
@@ -32,8 +31,9 @@ from data_prep.corpus import (
     read_text,
     refuse_list,
 )
-from data_prep.csv_prepare import read_cells
+from data_prep.csv_prepare import read_lines
 from data_prep.table import (
+    COLUMNS,
     CORPUS,
     PLACES,
     SPLITS,
@@ -47,6 +47,9 @@ logger = get_logger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _PATH = "file_name"
+# Of metadata in Parquet, which are unpacked in memory.
+_MOST_CELLS = 10**7
+_MOST_CHARACTERS = 2**29
 _AUDIO = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff".split())
 
 CARD = CorpusCard(
@@ -114,16 +117,17 @@ def _read_metadata(path, folder, columns):
     """Return (line, cells by column) of every row of a metadata file."""
     heading, lines = _read_table(path)
     columns = {"path": _PATH} | (columns or {})
-    names = column_names(path, heading, columns, ("path", "speaker"))
+    given = column_names(path, heading, columns, ("path", "speaker"))
+    names = dict(zip(heading, given))
+    empty = dict.fromkeys((name for name in given if name in COLUMNS), "")
     below = path.parent.relative_to(folder)
     rows = []
     for number, cells in lines:
-        cells = cells + [""] * (len(names) - len(cells))
-        row = {name: cell for name, cell in zip(names, cells) if name}
+        row = empty | {names[n]: cell for n, cell in cells.items() if names[n]}
         where = f"{number} of {path.relative_to(folder).as_posix()}"
         if row["path"]:
             row["path"] = _inside(path, number, row["path"], below)
-        if "label" not in names and row["path"]:
+        if "label" not in empty and row["path"]:
             row["label"] = _class_folder(path, row["path"])
         check_row(folder, where, row)
         rows.append((where, row))
@@ -142,35 +146,93 @@ def _class_folder(metadata, path):
 
 
 def _read_table(path):
-    """Return heading and (line, cells) of a metadata file of any format."""
+    """Return heading, and line and cells by column, of metadata."""
     if path.suffix == ".csv":
-        (_, heading), *lines = read_cells(path)[0]
-        return heading, lines
+        heading, lines = read_lines(path)
+        return heading, [(n, dict(zip(heading, own))) for n, own in lines]
+    read_records = _read_json if path.suffix == ".jsonl" else _read_parquet
     try:
-        if path.suffix == ".jsonl":
-            lines = read_text(path).split("\n")
-            records = [json.loads(line) for line in lines if line.strip()]
-        else:
-            records = pd.read_parquet(path).to_dict("records")
-        names = list(dict.fromkeys(name for r in records for name in r.keys()))
-    except (
-        ArithmeticError,
-        AttributeError,
-        ImportError,
-        OSError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as problem:
-        text = " ".join(str(problem).split())
+        heading, records = read_records(path)
+    except BadInput:
+        raise
+    except Exception as problem:  # of any class, for a file of any content
+        text = " ".join(str(problem).split()) or type(problem).__name__
         raise BadInput(
             f"{path} cannot be read ({text:.100}): write it again, or as "
             f"{METADATA[0]}."
         ) from problem
-    if not names:
+    if not records:
         raise BadInput(f"{path} is empty: it needs a row for each recording.")
-    cells = [[_cell(record.get(name)) for name in names] for record in records]
-    return names, list(enumerate(cells, start=1))
+    return heading, [
+        (number, {name: _cell(value) for name, value in record.items()})
+        for number, record in records
+    ]
+
+
+def _read_json(path):
+    """Return names, and line and record of every line that is not blank."""
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    records = [(n, json.loads(line)) for n, line in lines if line.strip()]
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise ValueError(f"line {number} is no object with names")
+    return list(dict.fromkeys(n for _, own in records for n in own)), records
+
+
+def _read_parquet(path):
+    """Return names, and number and record of every row, of plain columns.
+
+    Other columns, such as recordings, are not read. A small file can have
+    billions of cells: what it would take is counted before it is made.
+    """
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise ValueError("it is not a file")
+    with parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    names = [field.name for field in schema if _is_plain(field.type)]
+    if rows * len(names) > _MOST_CELLS:
+        raise ValueError(f"it has {rows} rows of {len(names)} columns")
+    texts = [field.name for field in schema if _is_text(field.type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        table = file.read(columns=names)
+    characters = sum(map(_count_characters, table.columns))
+    if characters > _MOST_CHARACTERS:
+        raise ValueError(f"it has {characters} characters")
+    columns = [column.to_pylist() for column in table.columns]
+    records = [dict(zip(table.column_names, row)) for row in zip(*columns)]
+    return table.column_names, list(enumerate(records, start=1))
+
+
+def _is_text(kind):
+    """Return whether a column of Parquet is text."""
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _is_plain(kind):
+    """Return whether a column of Parquet has texts, numbers or truth values."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = types.is_integer, types.is_floating, types.is_boolean, _is_text
+    return any(test(kind) for test in tests)
+
+
+def _count_characters(column):
+    """Return the bytes of the texts in a column of Parquet."""
+    from pyarrow import compute, types
+
+    count = 0
+    for chunk in column.chunks:
+        if types.is_dictionary(chunk.type) and _is_text(chunk.type.value_type):
+            lengths = compute.binary_length(chunk.dictionary)
+            own = compute.sum(lengths.take(chunk.indices).cast("int64"))
+            count += own.as_py() or 0
+    return count
 
 
 def _cell(value):
@@ -201,6 +263,13 @@ def _use_folders_as_splits(rows):
         SPLITS.get(row["path"].partition("/")[0].lower()) for _, row in rows
     ]
     if None in splits or not {"train", "test"} <= set(splits):
+        if set(splits) != {None}:
+            logger.warning(
+                "Some folders are named as splits (%s), but not every recording "
+                "is in one, or train or test is missing: whole speakers are "
+                "dealt into folds.",
+                first_few(sorted(set(splits) - {None})),
+            )
         return
     for (_, row), split in zip(rows, splits):
         row["split"] = split

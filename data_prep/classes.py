@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 
-from data_prep.corpus import Utterance
+from data_prep.corpus import Utterance, first_few
 from data_prep.identity import normal_form
 from modules.errors import BadInput
 from modules.labels import parse_classes
@@ -69,7 +69,7 @@ def choose_classes(
         With the labels of the corpus.
     classes : str
         See `modules.labels.parse_classes`. Capitals and blanks make no
-        difference.
+        difference; a class that a label names is spelled as in the corpus.
     facts : callable, optional
         Returns what the class of an utterance decides beside its label, given
         the utterance and normalised label -> class.
@@ -101,32 +101,34 @@ def choose_classes(
     """
     utterances = list(utterances)
     counts = collections.Counter(u.label for u in utterances)
-    found = ", ".join(f"{label} {counts[label]}" for label in sorted(counts))
-    remedy = f"choose from {found}."
+    found = [f"{label} {counts[label]}" for label in sorted(counts)]
+    given, remedy = f"{classes!r:.80}", f"choose from {first_few(found, 40)}."
     try:
         named = parse_classes(classes)
     except ValueError as problem:
-        raise BadInput(f"classes {classes!r}: {problem}: {remedy}") from problem
+        raise BadInput(f"classes {given}: {problem}: {remedy}") from problem
     known = {normal_form(label): label for label in counts}
-    chosen = {}
+    chosen, spelling = {}, {}
     for label, name in named.items():
         key = normal_form(label)
         if key not in known and must_exist:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {known[near[0]]}? " if near else ""
             raise BadInput(
-                f"classes {classes!r}: no utterance has the label "
-                f"{label!r}: {hint}{remedy}"
+                f"classes {given}: no utterance has the label "
+                f"{label!r:.80}: {hint}{remedy}"
             )
         if key in chosen:
             raise BadInput(
-                f"classes {classes!r}: the label {label!r} is named twice: "
+                f"classes {given}: the label {label!r:.80} is named twice: "
                 f"{remedy}"
             )
-        chosen[key] = name
+        if named.get(name) == name:
+            name = known.get(normal_form(name), name)
+        chosen[key] = spelling.setdefault(normal_form(name), name)
     if len(set(chosen.values())) < 2:
         raise BadInput(
-            f"classes {classes!r}: this is one class, so that there is "
+            f"classes {given}: this is one class, so that there is "
             f"nothing to learn: {remedy}"
         )
     return [
@@ -155,5 +157,6 @@ def describe_choice(classes: str | None, part: str | None) -> str:
     """
     text = f"; the part {part}" if part else ""
     if classes:
-        text += f"; classes {', '.join(classes.replace(' ', '').split(','))}"
+        names = (" ".join(name.split()) for name in classes.split(","))
+        text += f"; classes {', '.join(names)}"
     return text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import inspect
 import os
 import pathlib
 import types
@@ -17,7 +16,6 @@ from data_prep.classes import choose_classes, choose_part, describe_choice
 from data_prep.corpus import CorpusCard, Utterance
 from data_prep.folds import deal_utterances
 from data_prep.manifest import write_manifests
-from data_prep.table import COLUMNS
 from modules.errors import BadInput
 
 _SUFFIX = "_prepare"
@@ -140,8 +138,7 @@ def read(
 
 def _columns(module, text):
     """Read ``label=emotion,speaker=who``: column -> name in the list."""
-    has_list = "columns" in inspect.signature(module.read).parameters
-    known = COLUMNS if has_list else ()
+    known = getattr(module, "COLUMNS", ())
     pairs = [pair.partition("=")[::2] for pair in text.split(",")]
     columns = {name.strip(): given.strip() for name, given in pairs}
     if len(columns) < len(pairs) or not all(columns.values()):

@@ -4,8 +4,9 @@ A corpus file is `data_prep/<corpus>_prepare.py`. It has a function
 ``read(data_folder, csv_file)`` that returns a list of `Utterance`, and a
 constant ``CARD``, a `CorpusCard`. It may have ``CLASSES``, the classes by
 default, ``PARTS``, name -> whether an utterance is in that part, and ``facts``,
-see `data_prep.classes.choose_classes`. A ``read`` of a list with columns has a
-third argument ``columns``, see `data_prep.csv_prepare.read`.
+see `data_prep.classes.choose_classes`. One that reads a list has ``COLUMNS``,
+the columns that may have other names there, and ``read`` a third argument
+``columns``, see `data_prep.csv_prepare.read`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,13 @@ import os
 from collections.abc import Mapping
 
 from data_prep.corpus import CorpusCard, Utterance, existing_folder, read_text
-from data_prep.table import NEEDED, check_row, column_names, make_utterances
+from data_prep.table import (
+    COLUMNS,
+    NEEDED,
+    check_row,
+    column_names,
+    make_utterances,
+)
 from modules.errors import BadInput
 
 DELIMITERS = ",;\t"
@@ -79,22 +85,49 @@ def read(
 
 def _read_rows(csv_file, columns):
     """Read (line number, cells by column) of every row that is not blank."""
-    lines, delimiter = read_cells(csv_file)
-    names = column_names(csv_file, lines[0][1], columns)
+    heading, lines = read_lines(csv_file)
+    names = column_names(csv_file, heading, columns)
+    empty = dict.fromkeys((n for n in names if n in COLUMNS), "")
     rows = []
-    for number, cells in lines[1:]:
-        if len(cells) > len(names) and any(cells[len(names) :]):
-            raise BadInput(
-                f"{csv_file}, line {number}, has {len(cells)} cells for "
-                f"{len(names)} columns: put text with the delimiter "
-                f"{delimiter!r} into quotes."
-            )
-        cells += [""] * (len(names) - len(cells))
-        row = {name: cell for name, cell in zip(names, cells) if name}
+    for number, cells in lines:
+        row = empty | {name: cell for name, cell in zip(names, cells) if name}
         check_row(csv_file, number, row)
         row["path"] = row["path"].replace("\\", "/")
         rows.append((number, row))
     return rows
+
+
+def read_lines(
+    csv_file: str | os.PathLike,
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a CSV file whose rows have no more cells than its heading.
+
+    Arguments
+    ---------
+    csv_file : str or pathlib.Path
+        See `read_cells`.
+
+    Returns
+    -------
+    heading : list of str
+    lines : list of tuple
+        Line number and cells of every row; fewer than the heading where the
+        row is shorter.
+
+    Raises
+    ------
+    BadInput
+        See `read_cells`; or if a row has more cells than the heading.
+    """
+    ((_, heading), *lines), delimiter = read_cells(csv_file)
+    for number, cells in lines:
+        if any(cells[len(heading) :]):
+            raise BadInput(
+                f"{csv_file}, line {number}, has {len(cells)} cells for "
+                f"{len(heading)} columns: put text with the delimiter "
+                f"{delimiter!r} into quotes."
+            )
+    return heading, lines
 
 
 def read_cells(

@@ -219,6 +219,11 @@ def read_listed(
         file = str(pathlib.Path(folder, row.path))
         if file in found:
             raise BadInput(f"{path}: {row.path} is listed twice: keep one row")
+        if os.path.isdir(file):
+            raise BadInput(
+                f"{path}: {row.path} is a folder: list its recordings, a row "
+                "for each"
+            )
         found[file] = Listed(row, {str(k): v for k, v in record.items()})
     if not found:
         raise BadInput(f"{path} lists no recording: add one")

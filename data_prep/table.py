@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pathlib
 import re
@@ -82,8 +83,8 @@ def column_names(
             f"heading, which reads {', '.join(cells)[:80]!r}, or set columns "
             f"to {missing[0]}=NAME."
         )
-    keys = [_key(name) for name in names if name]
-    twice = [key for key in keys if keys.count(key) > 1]
+    keys = collections.Counter(_key(name) for name in names if name)
+    twice = [key for key, count in keys.items() if count > 1]
     if twice:
         raise BadInput(
             f"{csv_file} has two columns {twice[0]}: rename one of them."

@@ -43,10 +43,10 @@ def parse_classes(text: str) -> dict[str, str]:
         labels = [label.strip() for label in left.split("+")]
         name = name.strip() if equals else labels[0]
         if not name or not all(labels):
-            raise ValueError(f"the class {part.strip()!r} lacks a name")
+            raise ValueError(f"the class {part.strip()!r:.80} lacks a name")
         for label in labels:
             if label in classes:
-                raise ValueError(f"the label {label!r} is named twice")
+                raise ValueError(f"the label {label!r:.80} is named twice")
             classes[label] = name
     return classes
 

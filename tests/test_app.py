@@ -232,6 +232,11 @@ def test_in_a_browser(served, browser, files, width):
         "return document.documentElement.scrollWidth"
     )
     assert inner <= width, "the page scrolls sideways"
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.inputs > *')]"
+        ".map(e => e.getBoundingClientRect().top)"
+    )
+    assert (tops[0] < tops[1]) == (width < 700), "a narrow page has one column"
     assert browser.execute_script("return document.images.length") == 0
     sounds = browser.execute_async_script(
         "const done = arguments[0];"

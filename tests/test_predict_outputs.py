@@ -210,9 +210,40 @@ def test_a_row_per_speaker_of_a_list(exported, speakers, capsys, segments):
             assert row[f"p_{label}"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("column", ["emotion", "p_calm", "recordings", "file"])
+def test_a_column_that_the_output_has_is_renamed(exported, folder, column):
+    path, output = folder / "list.csv", folder / "x.jsonl"
+    path.write_text(f"path,{column},seconds\n0.wav,mad,7\n1.wav,mad,7\n")
+    options = [f"--csv_file={path}", f"--output={output}"]
+    assert run(exported, *options, f"--summary_by={column}") == 0
+    (row,) = read_jsonl(output)
+    name = column if column == "file" else f"list_{column}"
+    assert row[name] == "mad" and row["list_seconds"] == "7"
+    assert row["recordings"] == 2 and row["emotion"] in LABELS
+    assert isinstance(row["p_calm"], float) and 0 < row["seconds"] < 7
+
+
+def test_columns_of_the_list_are_not_filled_with_ours(exported, folder):
+    path, output = folder / "list.csv", folder / "x.jsonl"
+    path.write_text("path,speaker,file,start\n0.wav,a,A,x\n1.wav,a,B,y\n")
+    options = [f"--csv_file={path}", f"--output={output}"]
+    assert run(exported, *options, "--summary_by=speaker") == 0
+    (row,) = read_jsonl(output)
+    assert row["speaker"] == "a" and not {"file", "start"} & set(row)
+
+
+def test_a_folder_in_a_list_is_refused(exported, folder, capsys):
+    path = folder / "list.csv"
+    path.write_text(f"path,label\n{folder},calm\n0.wav,calm\n")
+    with pytest.raises(SystemExit):
+        run(exported, f"--csv_file={path}")
+    assert "is a folder: list its recordings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
+        (["--summary_by=", "--segments=1"], "no such column"),
         (["--summary_by=spkr"], "no such column: choose one of path, speaker"),
         (["--summary_by=note"], "has no note for"),
         (

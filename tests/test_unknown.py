@@ -85,6 +85,14 @@ def test_a_labelled_list_is_scored_with_what_is_answered(
     assert text in capsys.readouterr().out
 
 
+def test_a_list_without_unknown_answers_has_the_line_too(
+    cautious, folder, capsys
+):
+    options = [f"--csv_file={folder / 'list.csv'}", "--min_precision=0.01"]
+    run(cautious[0], *options)
+    assert "5 of 5 recordings (100.0%) have" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suffix", [".TextGrid", ".srt", ".rttm", ".eaf"])
 def test_annotations_have_unknown(cautious, folder, tmp_path, suffix):
     model, _, rows = cautious
@@ -124,7 +132,8 @@ def test_the_page_shows_unknown_and_what_is_nearest(folder):
     path = str(folder / "0.wav")
     answer = Answer(path, 0.4, [0.6, 0.4], segments, [], threshold=0.7)
     text = render([answer], [], ["calm", "mad"])
-    assert "unknown" in text and "calm 60%" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "unknown" in text and "most probable: calm 60%" in words
     assert "<td>unknown</td>" in text
     known = render([answer._replace(threshold=0.6)], [], ["calm", "mad"])
     assert "unknown" not in known

@@ -98,7 +98,7 @@ def adapt_to_files(
     return Adapted(adaptation.model, adaptation.recordings, problems)
 
 
-def model_files(source: str) -> dict:
+def model_files(source: str, encoder_hub: str | None = None) -> dict:
     """Return the files of a model's folder, for `packaging.write_files`.
 
     Its graph in ONNX is left out: it would be that of another model.
@@ -107,6 +107,8 @@ def model_files(source: str) -> dict:
     ---------
     source : str
         A folder that export.py wrote, or the name of one on the Hub.
+    encoder_hub : str
+        See `modules.inference.loading.load_model`.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def model_files(source: str) -> dict:
     """
     folder = locate_model(source, CARD, _EXAMPLE)
     # Before hours of work; it also compares the weights with the graph.
-    check_adaptable(load_model(folder)[0])
+    check_adaptable(load_model(folder, encoder_hub=encoder_hub)[0])
     names = [HYPERPARAMS, WEIGHTS, LABELS]
     names += [n for n in (CARD, _EXAMPLE) if (folder / n).is_file()]
     encoder = read_values(folder)["encoder_files"]
@@ -123,7 +125,12 @@ def model_files(source: str) -> dict:
     return {name: folder / name for name in names}
 
 
-def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
+def adapt_folder(
+    folder,
+    path: str,
+    adapt_priors: bool = False,
+    encoder_hub: str | None = None,
+) -> Adapted:
     """Adapt a model in its folder, which no one else uses yet.
 
     Arguments
@@ -134,6 +141,8 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
         A folder of recordings.
     adapt_priors : bool
         Estimate class priors too.
+    encoder_hub : str
+        See `modules.inference.loading.load_model`.
 
     Raises
     ------
@@ -141,7 +150,7 @@ def adapt_folder(folder, path: str, adapt_priors: bool = False) -> Adapted:
         See `adapt_to_files`.
     """
     device = choose_device(None)
-    model, labels = load_model(folder, device)
+    model, labels = load_model(folder, device, encoder_hub)
     shares = read_class_shares(folder, len(labels)) if adapt_priors else None
     adapted = adapt_to_files(model, path, device, shares)
     weights = adapted.model.heads.state_dict()
@@ -170,9 +179,9 @@ def describe_adaptation(adapted: Adapted, adapt_priors: bool) -> str:
     recordings = adapted.recordings
     temperature = adapted.model.heads[0].temperature
     confidence = (
-        f"The scores are divided by {temperature:.2g}, so that the mean "
-        f"confidence is {SKILL:.0%} of the way from chance to certainty, "
-        "which it was found to earn on other corpora.\n"
+        f"The scores are divided by {temperature:.2g}: of many recordings the "
+        f"mean confidence is then {SKILL:.0%} of the way from chance to "
+        "certainty, which adapted models were found to earn on other corpora.\n"
         if temperature != 1
         else "Most recordings are like those of the training, so that the "
         "scores are not divided.\n"
@@ -192,8 +201,12 @@ def describe_adaptation(adapted: Adapted, adapt_priors: bool) -> str:
 
 
 def _insert(card, section):
-    """Return a card with a section before that on use."""
+    """Return a card with a section before that on use.
+
+    That on unknown answers goes: an adapted model has no threshold.
+    """
     before, heading, after = card.partition(_BEFORE)
+    before = before.partition("## Unknown\n")[0]
     if not heading:
         return f"{card}\n{section}"
     return before + section + heading + after

@@ -31,8 +31,8 @@ def fit_curve(runs: Sequence[Run]) -> Curve | None:
     Arguments
     ---------
     runs : sequence of Run
-        What an utterance of several of them is answered is the mean of its
-        probabilities, as the ensemble computes it.
+        The answer for an utterance of several of them is the mean of its
+        probabilities, as that of an ensemble is.
 
     Returns
     -------

@@ -8,14 +8,14 @@ import zipfile
 
 from modules.errors import BadInput
 from modules.files import whole_file, write_text
-from modules.inference.records import DISTANCE, emotion_of
+from modules.inference.records import DISTANCE, RECORDINGS, emotion_of
 
 TABLES = (".csv", ".jsonl", ".parquet")
 EMBEDDINGS = (".npz", ".parquet")
 
 # What makes a spreadsheet take a cell for a formula, and the mark itself.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-_NUMBERS = ("start", "end", "seconds", DISTANCE)
+_NUMBERS = ("start", "end", "seconds", DISTANCE, RECORDINGS)
 
 
 def format_table(rows, labels: list[str], by: str | None = None) -> str:

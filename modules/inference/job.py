@@ -261,7 +261,8 @@ def warn_of_model(engine: Engine, rows, options) -> list[str]:
         return [f"--adapt_to: {len(engine.unused)} left out ({reason})"]
     if options.adapt or getattr(engine.model, "is_adapted", True):
         return []
-    warning = warn_of_unlike(rows)
+    is_cut = bool(options.segments or options.vad or options.speakers)
+    warning = warn_of_unlike(rows, is_cut)
     return [] if warning is None else [warning]
 
 

@@ -146,8 +146,7 @@ def load_model(source, device="cpu", encoder_hub=None):
         ) from problem
     check_shapes(source, weights, head, sizes, shapes, values["members"])
     model = EmotionModel(**values)
-    recordings = _read_plain(folder, "adapted_to")
-    model.adapted_to = recordings if type(recordings) is int else 0
+    model.adapted_to = _read_adapted_to(folder)
     model.load(lambda name: folder / name)
     for part in model.encoder.modules():
         if isinstance(part, FrozenEncoder):
@@ -257,6 +256,17 @@ def _read_plain(folder, key):
     path = folder / HYPERPARAMS
     values = yaml.load(read_text(path, _MOST_HYPERPARAMS), Loader=_PlainLoader)
     return values.get(key)
+
+
+def _read_adapted_to(folder):
+    """Return the number of recordings that a model is adapted to, or 0."""
+    found = _read_plain(folder, "adapted_to")
+    if found is not None and (type(found) is not int or found < 1):
+        raise BadInput(
+            f"{folder / HYPERPARAMS} has adapted_to {found!r:.60}: export the "
+            "model again"
+        )
+    return found or 0
 
 
 def check_speakers(folder, is_adapted):

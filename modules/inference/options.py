@@ -276,11 +276,11 @@ def _check(options):
         raise BadInput(
             "--summary averages segments: give --segments, --vad or --speakers"
         )
-    if options.summary_by and not options.csv_file:
+    if options.summary_by is not None and not options.csv_file:
         raise BadInput(
             "--summary_by needs --csv_file, the list with the column"
         )
-    if options.summary_by and options.summary:
+    if options.summary_by is not None and options.summary:
         raise BadInput(
             "--summary and --summary_by both replace rows: choose one of them"
         )
@@ -330,7 +330,7 @@ def _check_output(options, is_over_time):
             f"--output *{suffix} has emotion over time: give --segments, "
             "--vad or --speakers, and leave out --summary"
         )
-    if options.summary_by and suffix not in (None, *TABLES):
+    if options.summary_by is not None and suffix not in (None, *TABLES):
         raise BadInput(
             f"--output *{suffix} has a row per recording or segment, not per "
             f"{options.summary_by}: choose .csv, .jsonl or .parquet"

@@ -40,7 +40,7 @@ where this page runs and are deleted after an hour.</p>"""
 
 
 _ALWAYS = "Every recording gets one of them, also where none fits."
-_NOT_ALWAYS = "Where none is probable enough, the answer is unknown."
+_NOT_ALWAYS = "Where the highest probability is below {threshold:.1%}, the answer is unknown."
 _UNLIKE = (
     "This recording is unlike those that the model was trained on: its answer may "
     "be wrong."
@@ -263,6 +263,7 @@ def build(
         button = gradio.Button("Recognise", variant="primary")
         shown = gradio.HTML(elem_id="answers")
         always = _NOT_ALWAYS if threshold else _ALWAYS
+        always = always.format(threshold=threshold)
         words = _WORDS.format(count=len(labels), always=always)
         gradio.HTML(words, elem_id="limits")
         button.click(

@@ -13,9 +13,13 @@ if TYPE_CHECKING:  # predict.py --help does not wait for PyTorch
 _OF_LIST = "list_"
 _START = ("file", "channel", "speaker", "start", "end", "emotion")
 PROBLEM = "problem"
+RECORDINGS = "recordings"
 # The answer where no class is probable enough.
 UNKNOWN = "unknown"
-RESTRICTED = "the threshold of --min_precision is that of all classes: leave out --labels"
+RESTRICTED = (
+    "the threshold of --min_precision is that of all classes: leave out "
+    "--labels"
+)
 DISTANCE = "distance"
 
 
@@ -41,6 +45,8 @@ class Row(NamedTuple):
         None: the model has none.
     is_known : bool
         Whether the highest probability is high enough for an answer.
+    recordings : int
+        How many were summarised by a column of a list.
     """
 
     file: str
@@ -52,6 +58,7 @@ class Row(NamedTuple):
     embedding: torch.Tensor | None = None
     distance: float | None = None
     is_known: bool = True
+    recordings: int | None = None
 
 
 def emotion_of(row: Row, labels: list[str]) -> str:
@@ -92,7 +99,8 @@ class Columns:
         File -> (column -> value) of a list, whose columns are kept.
     by : str
         Column of a list by which rows are summarised, see `summarise_by`: it
-        takes the place of file, and seconds that of start and end.
+        takes the place of file, and seconds that of start and end. Like any
+        column of the list, it is renamed where an answer has such a column.
     """
 
     def __init__(
@@ -103,22 +111,31 @@ class Columns:
         listed: dict[str, dict] | None = None,
         by: str | None = None,
     ):
-        self.labels, self.listed, self.by = labels, listed or {}, by
+        self.labels, self.listed = labels, listed or {}
         left_out = {"channel"} if not has_channels else set()
         left_out |= {"speaker"} if not has_speakers else set()
         self.names = [name for name in _START if name not in left_out]
         if by is not None:
-            self.names = [by, "seconds", "emotion"]
+            self.names = ["seconds", "emotion"]
         self.names += [f"p_{label}" for label in labels]
         self.names += [DISTANCE, PROBLEM]
+        self.by = None
+        if by is not None:
+            self.names.append(RECORDINGS)
+            self.by = self._vacant(by)
+            self.names.insert(0, self.by)
+        self._own = frozenset(self.names)
         kept = dict.fromkeys(n for v in self.listed.values() for n in v)
         self._renamed = {}
         for name in kept:
-            new = name
-            while new in self.names:
-                new = _OF_LIST + new
-            self._renamed[name] = new
-            self.names.append(new)
+            self._renamed[name] = self._vacant(name)
+            self.names.append(self._renamed[name])
+
+    def _vacant(self, name):
+        """Return the name of a list's column in the output."""
+        while name in self.names:
+            name = _OF_LIST + name
+        return name
 
     @property
     def of_list(self) -> list[str]:
@@ -136,6 +153,7 @@ class Columns:
             "end": round(row.end, 3),
             "seconds": round(row.end - row.start, 3),
             "emotion": emotion_of(row, self.labels),
+            RECORDINGS: row.recordings,
         }
         for label, p in zip(self.labels, scores.exp().tolist()):
             values[f"p_{label}"] = round(p, 6)
@@ -153,7 +171,7 @@ class Columns:
 
     def _finish(self, values):
         """Return the values that have a column, and those of the list."""
-        found = {k: v for k, v in values.items() if k in self.names}
+        found = {k: v for k, v in values.items() if k in self._own}
         if self.by is not None:
             found[self.by] = values["file"]
         for name, value in self.listed.get(values["file"], {}).items():
@@ -243,11 +261,6 @@ def check_column(listed: dict[str, dict], column: str) -> None:
             f"--summary_by {column}: the list has no such column: choose one "
             f"of {', '.join(names)}"
         )
-    if column in ("seconds", "emotion", DISTANCE, PROBLEM):
-        raise BadInput(
-            f"--summary_by {column}: the output has a column of that name: "
-            "rename it in the list"
-        )
     for file, own in listed.items():
         if not value_of(own, column):
             raise BadInput(
@@ -280,10 +293,10 @@ def summarise_by(
     -------
     rows : list of Row
         In the place of the file the value; the mean of the probabilities,
-        weighted by durations, and from 0 to their sum.
+        weighted by durations, from 0 to their sum, and how many recordings
+        have an answer.
     listed : dict
-        Value -> number of ``recordings`` that have an answer, and the other
-        columns in which they have one value.
+        Value -> the other columns in which they have one value.
     """
     groups: dict[str, list] = {}
     for row in rows:
@@ -292,21 +305,20 @@ def summarise_by(
     found, columns = [], {}
     for value, own in groups.items():
         seconds = [row.end - row.start for row in own]
-        whole = average(own, seconds)
+        entries = [listed[file] for file in dict.fromkeys(r.file for r in own)]
         found.append(
-            whole._replace(
+            average(own, seconds)._replace(
                 file=value,
                 start=0.0,
                 end=sum(seconds),
                 channel=None,
                 speaker=None,
+                recordings=len(entries),
             )
         )
-        entries = [listed[file] for file in dict.fromkeys(r.file for r in own)]
-        shared = {
+        columns[value] = {
             name: entry
             for name, entry in entries[0].items()
             if name != column and all(e.get(name) == entry for e in entries)
         }
-        columns[value] = {"recordings": len(entries)} | shared
     return found, columns

@@ -5,7 +5,7 @@ from modules.inference.predictor import Row
 _FEW = 5
 
 
-def warn_of_unlike(rows: list[Row]) -> str | None:
+def warn_of_unlike(rows: list[Row], is_cut: bool = False) -> str | None:
     """Return a sentence if recordings as a whole are unlike the training.
 
     Arguments
@@ -13,6 +13,8 @@ def warn_of_unlike(rows: list[Row]) -> str | None:
     rows : list of modules.inference.predictor.Row
         Answers of a model that is not adapted; the distance of a recording in
         several rows is their mean.
+    is_cut : bool
+        Whether rows are parts of recordings: short ones are unlike, too.
 
     Returns
     -------
@@ -36,9 +38,12 @@ def warn_of_unlike(rows: list[Row]) -> str | None:
     beyond = sum(sum(d) / len(d) > 1 for d in distances.values())
     if not beyond or 2 * beyond <= count or (count < _FEW and beyond < count):
         return None
+    longer = (
+        "give longer parts, which are more like them, or " if is_cut else ""
+    )
     return (
         f"{beyond} of {count} recordings are unlike those that the model was "
         "trained on (distance above 1), so that its answers are less often "
-        "right than their probabilities: add --adapt, which estimates the "
-        "standardisation again on your recordings"
+        f"right than their probabilities: {longer}add --adapt, which estimates "
+        "the standardisation again on your recordings"
     )

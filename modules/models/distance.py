@@ -40,7 +40,7 @@ class TrainingDistance(nn.Module):
     Raises
     ------
     BadInput
-        If the embedding has no such part.
+        If the embedding has no such part, or the temperature is not above 0.
 
     Example
     -------
@@ -63,6 +63,11 @@ class TrainingDistance(nn.Module):
             raise BadInput(
                 f"distance: the embedding has no part {part!r}: choose one of "
                 f"{', '.join(names)}"
+            )
+        if not temperature > 0:
+            raise BadInput(
+                f"the distance's temperature is {temperature}: give a number "
+                "above 0"
             )
         start = sum(
             size

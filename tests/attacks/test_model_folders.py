@@ -22,6 +22,8 @@ from tests.attacks.model_and_run_folders import (
     write_labels,
 )
 
+COLD = {"class": "modules.models.distance.TrainingDistance", "temperature": -1}
+
 
 def test_a_folder_that_nobody_attacked_works(whole_model):
     model, labels = load_model(whole_model)
@@ -186,6 +188,14 @@ def test_a_yaml_bomb_is_refused(model, text):
         ({"sizes": SIZES | {"more": 1}}, "sizes"),
         ({"encoder_files": ["config.json"] * 2000}, "encoder_files"),
         ({"head": HEAD | {"list": [0] * 10**4}}, "too many values"),
+        ({"head": HEAD | {"temperature": 0}}, "temperature is 0"),
+        ({"head": HEAD | {"temperature": float("nan")}}, "contains nan"),
+        ({"head": HEAD | {"temperature": "much"}}, "not supported"),
+        ({"head": HEAD | {"distance": COLD}}, "temperature is -1"),
+        ({"adapted_to": "1e9"}, "adapted_to '1e9'"),
+        ({"adapted_to": 1e9}, "adapted_to 1000000000.0"),
+        ({"adapted_to": -1}, "adapted_to -1"),
+        ({"adapted_to": True}, "adapted_to True"),
         (
             {"head": {"class": "x", "n": json.loads("[" * 50 + "]" * 50)}},
             "deep",

@@ -1,7 +1,9 @@
 """Folders of HuggingFace's `datasets`, read without it."""
 
 import json
+import os
 import sys
+import tracemalloc
 import types
 
 import pandas as pd
@@ -86,6 +88,75 @@ def test_the_package_datasets_reads_the_same_rows(tmp_path, name, monkeypatch):
         (u.split, str(folder / u.wav), u.label, u.speaker, u.extra["text"])
         for u in read(folder)
     }
+
+
+def test_a_column_that_is_an_index_of_pandas_is_read(tmp_path):
+    write_folder(tmp_path)
+    frame = pd.DataFrame(ROWS).set_index("file_name")
+    (tmp_path / "metadata.csv").rename(tmp_path / "old.csv")
+    frame.to_parquet(tmp_path / "metadata.parquet")
+    assert len(read(tmp_path)) == len(ROWS)
+
+
+def test_columns_that_are_no_texts_are_left_out_of_parquet(tmp_path):
+    rows = [row | {"audio": {"bytes": b"x" * 9}, "n": [1]} for row in ROWS]
+    utterances = read(write_folder(tmp_path, rows, "metadata.parquet"))
+    assert utterances[0].extra == {}
+
+
+@pytest.mark.parametrize("count, text", [(10**7, "a"), (2000, "a" * 10**6)])
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path, count, text):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    codes = pyarrow.array([0] * count, "int8")
+    same = pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array([text]))
+    table = pyarrow.table({"file_name": same, "speaker": same})
+    file = tmp_path / "metadata.parquet"
+    parquet.write_table(table, file, compression="zstd")
+    assert file.stat().st_size < 2**20
+    with pytest.raises(BadInput, match="it has .*(rows|characters)"):
+        read(tmp_path)
+
+
+def test_rows_with_names_of_their_own_take_no_more_than_they_have(tmp_path):
+    rows = [
+        row | {"file_name": f"{i}.wav", f"own{i}": i}
+        for i, row in enumerate(ROWS * 2000)
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    (tmp_path / "metadata.jsonl").write_text(text)
+    tracemalloc.start()
+    utterances = read(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 3e8
+    tracemalloc.stop()
+    assert utterances[0].extra == {"own0": "0"}
+
+
+def test_a_row_with_more_cells_than_columns_is_refused(tmp_path):
+    write_folder(tmp_path)
+    with open(tmp_path / "metadata.csv", "a") as file:
+        file.write("ann/a,b.wav,calm,ann\n")
+    with pytest.raises(BadInput, match="has 4 cells for 3 columns"):
+        read(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in METADATA:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(BadInput, match="is not a file"):
+            read(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_folders_of_splits_that_are_not_used_are_named(tmp_path, caplog):
+    rows = [
+        row | {"file_name": f"{folder}/{row['file_name']}"}
+        for row, folder in zip(ROWS, ["train"] * 2 + ["test"] * 2 + ["x"] * 2)
+    ]
+    utterances = read(write_folder(tmp_path, rows))
+    assert {u.split for u in utterances} == {None}
+    assert "named as splits (test, train)" in caplog.text
 
 
 def test_other_names_of_columns(tmp_path):

@@ -36,10 +36,23 @@ def test_another_class_set_of_iemocap(iemocap):
 
 def test_the_default_is_the_protocols_class_set(iemocap):
     same = corpora.read("iemocap", iemocap, classes="neu, HAP + exc, ang,sad")
-    assert counts(same) == {"neu": 10, "HAP": 20, "ang": 10, "sad": 10}
-    default = corpora.read("iemocap", iemocap)
-    assert counts(default) == {"neu": 10, "hap": 20, "ang": 10, "sad": 10}
-    assert [u.extra for u in same] == [u.extra for u in default]
+    assert counts(same) == {"neu": 10, "hap": 20, "ang": 10, "sad": 10}
+    assert same == corpora.read("iemocap", iemocap)
+
+
+def test_names_that_differ_in_capitals_are_one_class(iemocap):
+    utterances = corpora.read(
+        "iemocap", iemocap, classes="neu=Low, sad=low, ang=HIGH"
+    )
+    assert counts(utterances) == {"Low": 20, "HIGH": 10}
+
+
+def test_a_sentence_stays_short_however_long_the_class_set_is(iemocap):
+    many = ",".join(f"label{i}" for i in range(10_000))
+    for classes in (many, "x" * 10**5, "ang+" * 10**4 + "ang,sad"):
+        with pytest.raises(BadInput) as refused:
+            corpora.read("iemocap", iemocap, classes=classes)
+        assert len(str(refused.value)) < 500
 
 
 def test_a_copy_that_lacks_a_label_of_the_default_is_read(tmp_path):

@@ -180,6 +180,9 @@ def test_the_threshold_of_a_model(folder):
         {"right": [10**400, 120]},
         {"thresholds": [], "answered": [], "right": []},
         {"thresholds": [[0.9, 0.5]]},
+        {"answered": [[100, 200], [100, 200]]},
+        {"thresholds": [0.5], "answered": [[200]], "right": [199]},
+        {"source": "x" * 10**4},
     ],
 )
 def test_a_damaged_curve_is_refused(folder, change):

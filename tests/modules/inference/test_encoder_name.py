@@ -14,6 +14,7 @@ import predict as script
 from modules.errors import BadInput
 from modules.inference.loading import load_model
 from modules.inference.predictor import predict
+from modules.training.run import Run
 
 NAME = "somebody/wavlm-random"
 
@@ -50,6 +51,23 @@ def test_the_folder_names_the_encoder_and_does_not_contain_it(named):
     assert not (named / "encoder").exists()
     facts = yaml.safe_load((named / "README.md").read_text().split("---\n")[1])
     assert facts["base_model"] == NAME
+
+
+def test_it_is_adapted_with_its_encoder_elsewhere(
+    linear_runs, foreign_folder, tmp_path, capsys
+):
+    hub = Run(linear_runs[0]).settings["encoder_hub"].split(",")[0]
+    model, adapted = str(tmp_path / "model"), tmp_path / "adapted"
+    export.main([str(linear_runs[0]), model, "--encoder_name", NAME])
+    given = [f"--encoder_hub={hub}"]
+    export.main([model, str(adapted), f"--adapt_to={foreign_folder}", *given])
+    text = (adapted / "hyperparams.yaml").read_text()
+    assert f"encoder_hub: {NAME}" in text and "adapted_to: " in text
+    assert "## Unknown" in pathlib.Path(model, "README.md").read_text()
+    assert "## Unknown" not in (adapted / "README.md").read_text()
+    with pytest.raises(SystemExit):
+        export.main([model, str(tmp_path / "x"), *given])
+    assert "which load the model" in capsys.readouterr().err
 
 
 def test_a_copy_in_half_precision_gives_nearly_the_same(

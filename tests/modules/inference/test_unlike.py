@@ -22,6 +22,11 @@ def rows_of(*distances):
     ]
 
 
+def test_short_parts_have_a_remedy_of_their_own():
+    assert "longer parts" in warn_of_unlike(rows_of(2.0), is_cut=True)
+    assert "longer parts" not in warn_of_unlike(rows_of(2.0))
+
+
 @pytest.mark.parametrize(
     "distances, is_warned",
     [
