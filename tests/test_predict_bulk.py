@@ -109,6 +109,8 @@ def test_a_worker_that_is_killed_and_ctrl_c(exported, folder, tmp_path):
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's job in the background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     jobs = out / ".work/jobs"
     while not (ids := list(jobs.glob("*.id"))):
