@@ -6,6 +6,7 @@ Partition `low` is the default; a job of `high` preempts its jobs, which are
 queued again.
 """
 
+import functools
 import os
 import pathlib
 import secrets
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
@@ -157,6 +159,18 @@ class SlurmNode:
     def wait_until_idle(self):
         """Wait until the node takes jobs."""
         wait_for(lambda: "idle" in slurm("sinfo", "-h", "-o", "%T"), 60)
+
+
+@functools.cache
+def cannot_start():
+    """Return why the daemons do not start here, or ""."""
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        try:
+            with SlurmNode(pathlib.Path(folder) / "a"):
+                return ""
+        except (AssertionError, OSError) as problem:
+            # Such as in a container without the rights of the daemons.
+            return f"Slurm's daemons do not start here ({problem})"
 
 
 def slurm(*command):

@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_doubled_under_kills(local, engine, monkeypatch):
     monkeypatch.setenv("STUB_SECONDS", "0.2")
     if engine == "slurm":
         pytest.importorskip("submitit", reason="no submitit")
-        if reason := slurm_node.missing():
+        if reason := slurm_node.missing() or slurm_node.cannot_start():
             pytest.skip(reason)
     if engine == "ray":
         pytest.importorskip("ray", reason="no ray")

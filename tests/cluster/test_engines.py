@@ -32,7 +32,7 @@ def local(tmp_path_factory):
 def node():
     """Start Slurm, or skip with the reason."""
     pytest.importorskip("submitit", reason="no submitit")
-    if reason := slurm_node.missing():
+    if reason := slurm_node.missing() or slurm_node.cannot_start():
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
         with slurm_node.SlurmNode(pathlib.Path(folder) / "a") as made:
