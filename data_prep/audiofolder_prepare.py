@@ -24,10 +24,10 @@ import pathlib
 from speechbrain.utils.logger import get_logger
 
 from data_prep.corpus import (
-    CorpusCard,
     Utterance,
     existing_folder,
     first_few,
+    own_recordings,
     read_text,
     refuse_list,
 )
@@ -52,14 +52,7 @@ _MOST_CELLS = 10**7
 _MOST_CHARACTERS = 2**29
 _AUDIO = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff".split())
 
-CARD = CorpusCard(
-    name="a folder of recordings",
-    identifier="own-recordings",
-    language=None,
-    nature="of an origin that this recipe does not know",
-    restricted="the licence of these recordings and the consent of the people "
-    "in them decide whether weights trained on them may be published",
-)
+CARD = own_recordings("a folder of recordings")
 
 
 def read(

@@ -83,6 +83,24 @@ class CorpusCard:
     restricted: str = ""
 
 
+def own_recordings(name: str) -> CorpusCard:
+    """Return the card of recordings that the user lists.
+
+    Arguments
+    ---------
+    name : str
+        What they are given as, for readers.
+    """
+    return CorpusCard(
+        name=name,
+        identifier="own-recordings",
+        language=None,
+        nature="of an origin that this recipe does not know",
+        restricted="the licence of these recordings and the consent of the "
+        "people in them decide whether weights trained on them may be published",
+    )
+
+
 def first_few(names: Iterable, limit: int = 3) -> str:
     """Name the first few items of a list that may be long.
 

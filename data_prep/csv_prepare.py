@@ -23,7 +23,12 @@ import io
 import os
 from collections.abc import Mapping
 
-from data_prep.corpus import CorpusCard, Utterance, existing_folder, read_text
+from data_prep.corpus import (
+    Utterance,
+    existing_folder,
+    own_recordings,
+    read_text,
+)
 from data_prep.table import (
     COLUMNS,
     NEEDED,
@@ -35,14 +40,7 @@ from modules.errors import BadInput
 
 DELIMITERS = ",;\t"
 
-CARD = CorpusCard(
-    name="a list of recordings",
-    identifier="own-recordings",
-    language=None,
-    nature="of an origin that this recipe does not know",
-    restricted="the licence of these recordings and the consent of the people "
-    "in them decide whether weights trained on them may be published",
-)
+CARD = own_recordings("a list of recordings")
 
 
 def read(

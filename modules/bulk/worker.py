@@ -5,7 +5,8 @@
 It goes through the parts of the plan and does those that are neither finished
 nor another worker's. A part is taken by a lock on one byte of a file, which the
 system gives back when the worker ends, however it ends. A worker whose driver
-or engine is gone finishes its part and ends: nobody else could do it sooner.
+or engine is gone finishes its part and ends: no other could
+do it sooner.
 """
 
 import fcntl
@@ -95,7 +96,7 @@ def do_parts(
     tally: pathlib.Path,
     parent: int,
 ) -> bool:
-    """Do the parts that nobody does; return whether the end was reached.
+    """Do the parts that no worker has; return whether the end was reached.
 
     Arguments
     ---------

@@ -239,9 +239,8 @@ class Adaptation:
     def _answer(self, model, batch):
         """Give pieces of one batch the answers of a model."""
         rows = [self._rows[id(piece)] for piece in batch]
-        parts = [self._load(i, rows) for i in range(len(model.heads))]
         device = next(model.heads.parameters()).device
-        scores = model.classify(torch.cat(parts, dim=1).to(device)).cpu()
+        scores = model.classify(self._load_all(rows).to(device)).cpu()
         for piece, own in zip(batch, scores):
             piece.log_probabilities = own
 
@@ -250,6 +249,11 @@ class Adaptation:
         if self.speakers is None:
             return ""
         return piece.speaker or self.speakers.get(piece.file, "")
+
+    def _load_all(self, rows):
+        """Return embeddings of all heads, fp32 [rows, members * values]."""
+        parts = [self._load(i, rows) for i in range(len(self._sizes))]
+        return torch.cat(parts, dim=1)
 
     def _load(self, member, rows):
         """Return embeddings of a head, fp32 [rows, values]."""
@@ -268,7 +272,7 @@ class Adaptation:
 
     def _moments(self, member, rows):
         """Return mean and variance of rows, fp64 [values]."""
-        blocks = [rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)]
+        blocks = _blocks(rows)
         mean = sum(self._load(member, b).double().sum(0) for b in blocks)
         mean = mean / len(rows)
         squares = sum(
@@ -282,22 +286,22 @@ class Adaptation:
         """Return a function of a head's embeddings, of all rows."""
         device = next(self.model.heads.parameters()).device
         found = [
-            function(self._load(member, rows[j : j + _ROWS]).to(device))
-            for j in range(0, len(rows), _ROWS)
+            function(self._load(member, block).to(device))
+            for block in _blocks(rows)
         ]
         return torch.cat(found).cpu()
 
+    @torch.no_grad()
     def _is_unlike(self, rows):
         """Return whether most rows are unlike the training, or unknown."""
-        heads = self.source.heads
-        if not all(h.distance and h.distance.is_fitted for h in heads):
-            return True
-        found = [
-            self._over_rows(i, rows, head.distance)
-            for i, head in enumerate(heads)
-        ]
-        beyond = torch.stack(found).mean(dim=0) > 1
-        return bool(beyond.float().mean() > 0.5)
+        device = next(self.source.heads.parameters()).device
+        beyond = 0
+        for block in _blocks(rows):
+            found = self.source.distances(self._load_all(block).to(device))
+            if found is None:
+                return True
+            beyond += int((found > 1).sum())
+        return 2 * beyond > len(rows)
 
     def _soften(self, rows):
         """Divide the scores of rows of another corpus by a temperature."""
@@ -351,6 +355,11 @@ def estimate_priors(
         found = found / found.sum(dim=1, keepdim=True)
         new = (found.sum(dim=0) + SHRINKAGE * old) / (count + SHRINKAGE)
     return (new / old).log()
+
+
+def _blocks(rows):
+    """Divide rows into blocks that are in memory at a time."""
+    return [rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)]
 
 
 def _copy(model):

@@ -11,7 +11,7 @@ from modules.audio import HIGHEST_RATE, LOWEST_RATE, SHORTEST, resample
 from modules.errors import BadInput, printable
 from modules.inference.predictor import classify
 from modules.inference.recordings import check_segments
-from modules.inference.records import UNKNOWN
+from modules.inference.records import UNKNOWN, known_or_unknown
 from modules.inference.restriction import restrict
 
 # Seconds of the window, and from answer to answer.
@@ -210,7 +210,8 @@ def _line(seconds, scores, engine):
         return f"{seconds:9.2f} s  (silence)"
     chances = restrict(scores, engine.places).exp()
     best = int(chances.argmax())
-    text = f"{printable(engine.labels[best])} {chances[best]:.3f}"
-    if chances[best] < engine.threshold:
+    label, chance = engine.labels[best], chances[best].item()
+    text = f"{printable(label)} {chance:.3f}"
+    if known_or_unknown(label, chance, engine.threshold) == UNKNOWN:
         text = f"{UNKNOWN} ({text})"
     return f"{seconds:9.2f} s  {text}"

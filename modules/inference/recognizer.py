@@ -23,7 +23,7 @@ from modules.inference.confidence import read_threshold
 from modules.inference.emotion_model import split_evenly
 from modules.inference.loading import check_speakers, load_model, locate_model
 from modules.inference.predictor import Row, choose_device, classify
-from modules.inference.records import RESTRICTED, UNKNOWN, average
+from modules.inference.records import RESTRICTED, average, known_or_unknown
 from modules.inference.restriction import choose_labels, restrict
 from modules.models.padding import count_samples
 
@@ -141,9 +141,8 @@ class Recognizer:
         ]
         scores = restrict(average(rows).log_probabilities, self.places)
         chances = dict(zip(self.labels, scores.exp().tolist()))
-        emotion = max(chances, key=chances.get)
-        if chances[emotion] < self.threshold:
-            emotion = UNKNOWN
+        best = max(chances, key=chances.get)
+        emotion = known_or_unknown(best, chances[best], self.threshold)
         return Answer(emotion, chances)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from modules.audio import read_length, read_speech
 from modules.errors import BadInput, printable
 from modules.inference.emotion_model import split_evenly
-from modules.inference.records import UNKNOWN
+from modules.inference.records import known_or_unknown
 
 TEMPLATE = pathlib.Path(__file__).with_suffix(".html")
 # Distinguishable with any colour vision (Okabe and Ito), light and dark.
@@ -167,7 +167,7 @@ def bands(answer: Answer, labels: list[str]) -> list[dict]:
 def _name(probabilities, labels, threshold):
     """Return the most probable class, or unknown below the threshold."""
     best = int(np.argmax(probabilities))
-    return labels[best] if probabilities[best] >= threshold else UNKNOWN
+    return known_or_unknown(labels[best], probabilities[best], threshold)
 
 
 def _shown(answer, labels, link):

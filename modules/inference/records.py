@@ -68,6 +68,17 @@ def emotion_of(row: Row, labels: list[str]) -> str:
     return labels[int(row.log_probabilities.argmax())]
 
 
+def known_or_unknown(label: str, probability: float, threshold: float) -> str:
+    """Return a class, or `UNKNOWN` if it is less probable than a threshold.
+
+    Example
+    -------
+    >>> known_or_unknown("anger", 0.7, 0.8)
+    'unknown'
+    """
+    return label if probability >= threshold else UNKNOWN
+
+
 def reject(rows: list[Row], threshold: float) -> list[Row]:
     """Return rows of which those below a threshold are unknown.
 
