@@ -16,16 +16,14 @@ from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
 from modules.errors import BadInput
-from modules.training import logistic_regression
 from modules.training.candidate import (
-    Candidate,
-    first_inputs,
+    check_candidates,
+    choose_candidates,
     left_out_scores,
     mean_classifier,
 )
 from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
-from modules.training.logistic_regression import CANDIDATES
 from modules.training.metrics import Predictions
 from modules.training.parts import Parts
 from modules.training.speaker_normalization import (
@@ -38,15 +36,6 @@ from modules.training.standardizations import CorpusStandardizations, corpora_of
 from modules.training.targets import class_weights, make_targets
 
 logger = get_logger(__name__)
-
-# A candidate whose left-out log-probability is lower by 1 / SHARPNESS nats has
-# 1 / e of the share. 20 to 100 differ by 0.2 points of WA on EmoDB, TurEV-DB
-# and ASED; the best candidate alone and the plain mean are behind.
-SHARPNESS = 50.0
-# A candidate with a smaller share is left out: on recordings of another corpus
-# scores of raw statistics are large. Five heads of EmoDB, adapted to 249
-# recordings of ASED: 37.8% right, and 35.7% with shares of 2 to 9% for them.
-LEAST_SHARE = 0.1
 
 
 class Fitted(NamedTuple):
@@ -79,7 +68,9 @@ class LinearTrainer:
         have a total variance of 1. None: chosen by left-out speakers.
     candidates : list of dict
         Each a classifier of some parts of a joint embedding, part -> share of
-        the variance; they are averaged. If no speaker can be left out, the
+        the variance, or ``{"share": 1, "directions": 64}`` for correlations
+        along learned directions, see `modules.training.directions`; they are
+        averaged. If no speaker can be left out, the
         first one is used alone. None: one, of all parts alike.
     label_smoothing : float
         Share of a target's probability that is spread over all classes.
@@ -101,13 +92,14 @@ class LinearTrainer:
     def __init__(
         self,
         C: float | None = None,
-        candidates: list[dict[str, float]] | None = None,
+        candidates: list[dict[str, Any]] | None = None,
         label_smoothing: float = 0.0,
         soft_labels: str | None = None,
         train_on_dev: bool = True,
         speaker_normalization: bool | str = False,
         class_weights: str | None = None,
     ):
+        check_candidates(candidates or [])
         self.C = C
         self.candidates = candidates
         self.label_smoothing = label_smoothing
@@ -247,7 +239,7 @@ class LinearTrainer:
         Returns
         -------
         candidates, embeddings, corpora, decision
-            Of the better one; see `_choose` and `describe_decision`.
+            Of the better one; see `choose_candidates` and `describe_decision`.
         """
         speakers = [entry["speaker"] for entry in entries]
         names = corpora_of(entries)
@@ -257,8 +249,11 @@ class LinearTrainer:
                 head.standardization, own[:count], names[:count]
             )
             fitted = copy.deepcopy(head.standardization).cpu()
-            candidates = self._choose(
-                Parts(corpora.move(own, names).cpu(), fitted),
+            parts = Parts(corpora.move(own, names).cpu(), fitted)
+            candidates = choose_candidates(
+                parts,
+                self.candidates or [dict.fromkeys(parts.names, 1.0)],
+                self.C,
                 targets[:count],
                 labels[:count],
                 speakers[:count],
@@ -279,42 +274,6 @@ class LinearTrainer:
             return *others, describe_decision(True, *scores)
         head.standardization.fit(embeddings[:count])
         return *found, describe_decision(False, *scores)
-
-    def _choose(self, parts, targets, labels, speakers, progress):
-        """Return the candidates with C and share, and inputs of all.
-
-        ``targets``, ``labels`` and ``speakers`` are those of the training
-        part, which comes first in ``parts``.
-        """
-        everything = [dict.fromkeys(parts.names, 1.0)]
-        weights = self.candidates or everything
-        candidates = []
-        for own in weights:
-            inputs, back = parts.combine(own)
-            C, left_out, scores = self.C, None, None
-            if C is None or len(weights) > 1:
-                C, left_out, scores = logistic_regression.choose_C(
-                    first_inputs(inputs, len(labels)),
-                    targets,
-                    labels,
-                    speakers,
-                    CANDIDATES if self.C is None else [self.C],
-                    progress,
-                )
-            found = Candidate(own, C, left_out, inputs=inputs, back=back)
-            found.scores = scores
-            candidates.append(found)
-        if candidates[0].left_out_log_probability is None:
-            # Nothing to compare by: the simplest one, which comes first.
-            return candidates[:1]
-        scores = torch.tensor([c.left_out_log_probability for c in candidates])
-        shares = torch.softmax(SHARPNESS * scores.double(), dim=0)
-        shares = shares * (shares >= LEAST_SHARE)
-        shares = shares / shares.sum()
-        for candidate, share in zip(candidates, shares.tolist()):
-            candidate.share = share
-            logger.info(f"by left-out speakers: {candidate.summary()}")
-        return candidates
 
 
 def _left_out(train, scores):

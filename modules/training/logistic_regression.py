@@ -5,7 +5,7 @@ makes of wide embeddings.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ _ABSENT = -1e4
 
 
 def choose_C(
-    inputs: NDArray,
+    inputs: NDArray | Callable[[NDArray], NDArray],
     targets: torch.Tensor,
     labels: torch.Tensor,
     speakers: Sequence[str],
@@ -42,8 +42,9 @@ def choose_C(
 
     Arguments
     ---------
-    inputs : numpy.ndarray
-        fp64 [utterances, values]; see `modules.training.parts`.
+    inputs : numpy.ndarray or callable
+        fp64 [utterances, values]; see `modules.training.parts`. A callable
+        returns those that are learned from the given utterances.
     targets : torch.Tensor
         From `modules.training.targets.make_targets`, [utterances, classes].
     labels : torch.Tensor
@@ -204,6 +205,8 @@ def fit(
 def _left_out_scores(inputs, targets, fold, candidates, bar):
     """Return log-probabilities, [candidates, left out, classes]."""
     kept, left = fold
+    if callable(inputs):
+        inputs = inputs(kept)
     rows, kept_labels, sample_weight = _as_labels(targets[kept])
     kept_inputs, left_inputs = inputs[kept][rows], inputs[left]
     model = LogisticRegression(

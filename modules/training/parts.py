@@ -7,7 +7,10 @@ are utterances. Products are computed once per part: those of several parts
 together are their weighted sum.
 """
 
-from collections.abc import Callable
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +18,62 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from modules.errors import BadInput
+from modules.training import directions, logistic_regression
 
 # Values of embeddings that are in fp64 at a time.
 _COLUMNS = 4096
+# Utterances whose values are standardised at a time.
+_ROWS = 256
+# Of the classifier by which directions are found: 10 and 100 gave the same.
+_FIRST_C = 100.0
+_LEAST = 1e-30
 # Added to each utterance's product with itself, relative to it: products of
 # centred embeddings have no inverse. It changes a score by less than 1e-10 * C.
 _RIDGE = 1e-10
+
+
+class _View(NamedTuple):
+    """A part, or what is made of its values.
+
+    Attributes
+    ----------
+    size : int
+        Number of values.
+    blocks : callable
+        Returns the values, fp64 [utterances, some columns] each.
+    products : callable
+        Returns the products of all pairs of utterances.
+    back : callable
+        Turns weights for these values into weights for those of the part.
+    """
+
+    size: int
+    blocks: Callable[[], Iterable[torch.Tensor]]
+    products: Callable[[], NDArray]
+    back: Callable[[torch.Tensor], torch.Tensor]
+
+
+def share_of(weights: dict[str, Any], name: str) -> float:
+    """Return the share of the variance that a candidate gives to a part.
+
+    Example
+    -------
+    >>> share_of({"correlations": {"share": 0.5, "directions": 64}}, "means")
+    0.0
+    """
+    weight = weights.get(name, 0.0)
+    return float(weight["share"] if isinstance(weight, dict) else weight)
+
+
+def has_directions(weights: dict[str, Any]) -> bool:
+    """Return whether a candidate's inputs depend on targets.
+
+    Example
+    -------
+    >>> has_directions({"means": 1, "voice": 0.25})
+    False
+    """
+    return any(isinstance(weight, dict) for weight in weights.values())
 
 
 class Parts:
@@ -60,6 +113,8 @@ class Parts:
         self.embeddings = embeddings.detach()
         self.standardization = standardization
         self._products = {}
+        self._single = {}
+        self._lock = threading.RLock()  # folds are threads
 
     @property
     def names(self) -> list[str]:
@@ -67,14 +122,23 @@ class Parts:
         return [name for name, n in self.standardization.sizes.items() if n]
 
     def combine(
-        self, weights: dict[str, float]
+        self,
+        weights: dict[str, Any],
+        targets: torch.Tensor | None = None,
+        rows: NDArray | None = None,
     ) -> tuple[NDArray, Callable[[torch.Tensor], torch.Tensor]]:
         """Weight parts and turn them into few values.
 
         Arguments
         ---------
         weights : dict
-            Part -> its share of the variance, relative to the others'.
+            Part -> its share of the variance, relative to the others'; or,
+            for correlations, ``{"share": share, "directions": count}``: along
+            the directions of `modules.training.directions`.
+        targets : torch.Tensor
+            By which directions are found, [rows, classes].
+        rows : numpy.ndarray
+            The utterances by which they are found; None: the first ones.
 
         Returns
         -------
@@ -89,7 +153,8 @@ class Parts:
         Raises
         ------
         BadInput
-            If the embedding has no such part.
+            If the embedding has no such part, or one for which directions are
+            to be found has no correlations.
         """
         unknown = sorted(set(weights) - set(self.standardization.sizes))
         if unknown:
@@ -98,17 +163,17 @@ class Parts:
                 f"embedding has {', '.join(self.standardization.sizes)}: "
                 "correct candidates"
             )
-        total = sum(weights[name] for name in self.names if name in weights)
-        shares = {
-            name: weights[name] / total
-            for name in self.names
-            if weights.get(name)
+        used = {n: s for n in self.names for s in [share_of(weights, n)] if s}
+        total = sum(used.values())
+        shares = {name: share / total for name, share in used.items()}
+        views = {
+            name: self._view(name, weights[name], targets, rows)
+            for name in shares
         }
-        values = sum(self.standardization.sizes[name] for name in shares)
-        if len(self.embeddings) > values:
-            return self._concatenate(shares)
+        if len(self.embeddings) > sum(view.size for view in views.values()):
+            return self._concatenate(shares, views)
         products = sum(
-            share * self._pairs(name) for name, share in shares.items()
+            share * views[name].products() for name, share in shares.items()
         )
         diagonal = products.diagonal().copy()
         np.fill_diagonal(
@@ -127,12 +192,14 @@ class Parts:
             return self._joint(
                 {
                     name: share
-                    * torch.cat(
-                        [
-                            of_utterances @ block[:used]
-                            for block in self._blocks(name)
-                        ],
-                        dim=1,
+                    * views[name].back(
+                        torch.cat(
+                            [
+                                of_utterances @ block[:used]
+                                for block in views[name].blocks()
+                            ],
+                            dim=1,
+                        )
                     )
                     for name, share in shares.items()
                 }
@@ -140,21 +207,66 @@ class Parts:
 
         return factor, back
 
-    def _concatenate(self, shares):
+    def _view(self, name, weight, targets, rows):
+        """Return a part as it is, or along directions."""
+        size = self.standardization.sizes[name]
+        if not isinstance(weight, dict):
+            blocks = functools.partial(self._blocks, name)
+            pairs = functools.partial(self._pairs, name)
+            return _View(size, blocks, pairs, lambda weights: weights)
+        directions.channels_of(size)
+        inputs, back = self._alone(name)
+        rows = np.arange(len(targets)) if rows is None else rows
+        own, _ = logistic_regression.fit(inputs[rows], targets, _FIRST_C)
+        found = directions.find_directions(
+            back(own)[:, self._columns(name)].numpy(), weight["directions"]
+        )
+        moments = self._moments(name, found)
+        # A total variance of 1, as that of all parts.
+        norm = moments[rows].square().sum(dim=1).mean().clamp(min=_LEAST) ** 0.5
+        moments /= norm
+        return _View(
+            moments.shape[1],
+            lambda: [moments],
+            lambda: (moments @ moments.T).numpy(),
+            lambda weights: directions.back(weights / norm, found),
+        )
+
+    def _alone(self, name):
+        """Return one part as `combine` does."""
+        with self._lock:
+            if name not in self._single:
+                self._single[name] = self.combine({name: 1.0})
+            return self._single[name]
+
+    def _moments(self, name, found):
+        """Return the second moments of a part along directions."""
+        columns = self._columns(name)
+        return torch.cat(
+            [
+                directions.along(self.standardization(some, columns), found)
+                for some in self.embeddings.split(_ROWS)
+            ]
+        )
+
+    def _concatenate(self, shares, views):
         """Return the parts themselves, where they have few values."""
         inputs = torch.cat(
             [
-                share**0.5 * torch.cat(list(self._blocks(name)), dim=1)
+                share**0.5 * torch.cat(list(views[name].blocks()), dim=1)
                 for name, share in shares.items()
             ],
             dim=1,
         ).numpy()
 
         def back(weights):
-            sizes = [self.standardization.sizes[name] for name in shares]
+            sizes = [view.size for view in views.values()]
             parts = zip(shares.items(), weights.split(sizes, dim=1))
             return self._joint(
-                {name: share**0.5 * own for (name, share), own in parts}
+                {
+                    name: views[name].back(share**0.5 * own)
+                    for (name, share), own in parts
+                }
             )
 
         return inputs, back
@@ -172,19 +284,25 @@ class Parts:
 
     def _pairs(self, name):
         """Return the products of all pairs of utterances of a part."""
-        if name not in self._products:
-            self._products[name] = sum(
-                block @ block.T for block in self._blocks(name)
-            ).numpy()
-        return self._products[name]
+        with self._lock:
+            if name not in self._products:
+                self._products[name] = sum(
+                    block @ block.T for block in self._blocks(name)
+                ).numpy()
+            return self._products[name]
 
-    def _blocks(self, name):
-        """Yield the standardised values of a part, fp64, some columns each."""
+    def _columns(self, name):
+        """Return which values of the embedding are a part's."""
         start = 0
         for other, size in self.standardization.sizes.items():
             if other == name:
-                break
+                return slice(start, start + size)
             start += size
-        for first in range(start, start + size, _COLUMNS):
-            columns = slice(first, min(first + _COLUMNS, start + size))
+        raise KeyError(name)
+
+    def _blocks(self, name):
+        """Yield the standardised values of a part, fp64, some columns each."""
+        own = self._columns(name)
+        for first in range(own.start, own.stop, _COLUMNS):
+            columns = slice(first, min(first + _COLUMNS, own.stop))
             yield self.standardization(self.embeddings, columns).double()

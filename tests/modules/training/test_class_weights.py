@@ -9,7 +9,7 @@ from speechbrain.nnet.losses import nll_loss
 from test_linear import CANDIDATES, Dataset, make_head, make_joint
 
 from modules.errors import BadInput
-from modules.training import linear
+from modules.training import candidate
 from modules.training.brain import EmotionBrain
 from modules.training.linear import LinearTrainer
 from modules.training.logistic_regression import choose_C, fit
@@ -91,7 +91,7 @@ def test_choices_count_utterances_by_their_weights():
 
 
 def test_the_shares_of_candidates_come_from_the_weighted_choice(monkeypatch):
-    monkeypatch.setattr(linear, "SHARPNESS", 2.0)
+    monkeypatch.setattr(candidate, "SHARPNESS", 2.0)
     train, dev = Dataset(([0] * 5 + [1]) * 10, 0), Dataset([0, 1] * 6, 1)
     options = {"candidates": CANDIDATES, "class_weights": "balanced"}
     _, _, chosen = trained(train, dev, make_joint, **options)

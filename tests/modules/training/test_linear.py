@@ -10,14 +10,9 @@ from heads import describe_head, make_joint_head, store
 from modules.errors import BadInput
 from modules.models.layer_pooling import LayerStack
 from modules.models.standardization import Standardization
-from modules.training import linear, logistic_regression
-from modules.training.candidate import Candidate, left_out_scores
-from modules.training.linear import (
-    SHARPNESS,
-    LinearTrainer,
-    check_linear,
-    embed,
-)
+from modules.training import candidate, logistic_regression
+from modules.training.candidate import SHARPNESS, Candidate, left_out_scores
+from modules.training.linear import LinearTrainer, check_linear, embed
 from modules.training.targets import make_targets
 
 MEANS, BOTH = {"means": 1}, {"means": 1, "correlations": 1}
@@ -150,7 +145,7 @@ def test_the_candidate_that_left_out_speakers_prefer_has_the_share():
 
 
 def test_candidates_are_averaged_by_their_shares(monkeypatch):
-    monkeypatch.setattr(linear, "SHARPNESS", 2.0)
+    monkeypatch.setattr(candidate, "SHARPNESS", 2.0)
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
     heads = [make_joint().eval() for _ in range(3)]
     states = [stored for _, stored, _ in dev]
