@@ -169,9 +169,15 @@ def test_few_directions_are_found_by_few_utterances():
         None,
     ],
 )
-def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(BadInput, match="correlations a weight that is none"):
+def test_a_weight_of_another_form_is_refused(weight):
+    with pytest.raises(BadInput, match="gives correlations neither a share"):
         LinearTrainer(candidates=[{"means": 1, "correlations": weight}])
+
+
+@pytest.mark.parametrize("candidates", [["means"], {"means": 1}, [None]])
+def test_a_candidate_that_is_not_a_dict_is_refused(candidates):
+    with pytest.raises(BadInput, match=r"is not a dict such as \{means: 1\}"):
+        LinearTrainer(candidates=candidates)
 
 
 def test_a_candidate_without_a_share_is_refused():
