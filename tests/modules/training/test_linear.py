@@ -178,6 +178,21 @@ def test_a_candidate_with_a_part_that_is_not_there_is_refused():
         trainer.fit(make_joint(), train, dev)
 
 
+@pytest.mark.parametrize(
+    "candidate, words",
+    [
+        ({"voice": 1}, "names the part voice.* means, corr"),
+        ({"means": {"share": 1, "directions": 4}}, "one for each pair"),
+    ],
+)
+def test_a_candidate_is_compared_with_the_head_before_encoding(
+    candidate, words
+):
+    trainer = LinearTrainer(candidates=[BOTH, candidate])
+    with pytest.raises(BadInput, match=words):
+        trainer.check(make_joint())
+
+
 def test_a_given_C_is_used():
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
     _, chosen = LinearTrainer(C=17.0).fit(make_head(), train, dev)
