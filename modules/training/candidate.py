@@ -182,7 +182,8 @@ def choose_candidates(
         return candidates[:1]
     found = torch.tensor([c.left_out_log_probability for c in candidates])
     shares = torch.softmax(SHARPNESS * found.double(), dim=0)
-    shares = shares * (shares >= LEAST_SHARE)
+    # Of more than 10 alike, each has a smaller share.
+    shares = shares * (shares >= shares.max().clamp(max=LEAST_SHARE))
     shares = shares / shares.sum()
     for candidate, share in zip(candidates, shares.tolist()):
         candidate.share = share

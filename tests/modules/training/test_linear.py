@@ -144,6 +144,14 @@ def test_the_candidate_that_left_out_speakers_prefer_has_the_share():
     assert shares(chosen) == pytest.approx(expected.tolist())
 
 
+def test_many_equal_candidates_have_equal_shares():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    trainer = LinearTrainer(C=10.0, candidates=[MEANS] * 11)
+    _, chosen = trainer.fit(make_joint(), train, dev)
+    shares = [own["share"] for own in chosen["candidates"]]
+    assert shares == pytest.approx([1 / 11] * 11)
+
+
 def test_candidates_are_averaged_by_their_shares(monkeypatch):
     monkeypatch.setattr(candidate, "SHARPNESS", 2.0)
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
