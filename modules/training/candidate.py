@@ -86,14 +86,19 @@ def check_candidates(candidates: list[dict[str, Any]]) -> None:
         Naming the candidate.
     """
     for candidate in candidates:
+        if not isinstance(candidate, dict):
+            raise BadInput(
+                f"the candidate {candidate} is not a dict such as {{means: 1}}: "
+                "correct candidates"
+            )
         try:
             weights = _WEIGHTS.validate_python(candidate)
         except pydantic.ValidationError as problem:
             part = problem.errors()[0]["loc"][0]
             raise BadInput(
-                f"the candidate {candidate} gives {part} a weight that is "
-                "none: give it a share of the variance, such as 1 or 0.25, or "
-                "{share: 1, directions: 64}"
+                f"the candidate {candidate} gives {part} neither a share of "
+                "the variance, such as 1 or 0.25, nor {share: 1, directions: "
+                "64}: correct candidates"
             ) from problem
         shares = (getattr(own, "share", own) for own in weights.values())
         if not any(shares):
@@ -177,7 +182,8 @@ def choose_candidates(
         return candidates[:1]
     found = torch.tensor([c.left_out_log_probability for c in candidates])
     shares = torch.softmax(SHARPNESS * found.double(), dim=0)
-    shares = shares * (shares >= LEAST_SHARE)
+    # Of more than 10 alike, each has a smaller share.
+    shares = shares * (shares >= shares.max().clamp(max=LEAST_SHARE))
     shares = shares / shares.sum()
     for candidate, share in zip(candidates, shares.tolist()):
         candidate.share = share

@@ -25,7 +25,7 @@ from modules.training.candidate import (
 from modules.training.distance_fit import add_share_beyond, fit_distance
 from modules.training.fold import Trained
 from modules.training.metrics import Predictions
-from modules.training.parts import Parts
+from modules.training.parts import Parts, check_weights
 from modules.training.speaker_normalization import (
     SpeakerNormalization,
     describe_decision,
@@ -109,8 +109,16 @@ class LinearTrainer:
         self.class_weights = class_weights
 
     def check(self, head) -> None:
-        """Refuse a head that cannot be trained; see `check_linear`."""
+        """Refuse a head that cannot be trained.
+
+        Raises
+        ------
+        BadInput
+            See `check_linear` and `modules.training.parts.check_weights`.
+        """
         check_linear(head)
+        for weights in self.candidates or []:
+            check_weights(weights, head.standardization.sizes)
 
     def train(self, run, run_opts, upstream, head, datasets) -> Trained:
         """Train a head; see `modules.training.gradient_descent`."""

@@ -76,6 +76,43 @@ def has_directions(weights: dict[str, Any]) -> bool:
     return any(isinstance(weight, dict) for weight in weights.values())
 
 
+def check_weights(weights: dict[str, Any], sizes: dict[str, int]) -> None:
+    """Refuse a candidate that does not fit an embedding.
+
+    Arguments
+    ---------
+    weights : dict
+        See `Parts.combine`.
+    sizes : dict
+        Name of a part -> number of its values.
+
+    Raises
+    ------
+    BadInput
+        If the embedding has no such part, none of the parts has values and a
+        share, or one for which directions are to be found has no correlations.
+
+    Example
+    -------
+    >>> check_weights({"means": 1}, {"means": 20, "voice": 0})
+    """
+    unknown = sorted(set(weights) - set(sizes))
+    if unknown:
+        raise BadInput(
+            f"a candidate names the part {', '.join(unknown)}, and the "
+            f"embedding has {', '.join(sizes)}: correct candidates"
+        )
+    used = [name for name in weights if sizes[name] and share_of(weights, name)]
+    if not used:
+        raise BadInput(
+            f"the parts of the candidate {weights} have no values in this "
+            "embedding: correct candidates"
+        )
+    for name in used:
+        if isinstance(weights[name], dict):
+            directions.channels_of(sizes[name])
+
+
 class Parts:
     """The standardised parts of the embeddings of a corpus.
 
@@ -153,16 +190,9 @@ class Parts:
         Raises
         ------
         BadInput
-            If the embedding has no such part, or one for which directions are
-            to be found has no correlations.
+            See `check_weights`.
         """
-        unknown = sorted(set(weights) - set(self.standardization.sizes))
-        if unknown:
-            raise BadInput(
-                f"a candidate names the part {', '.join(unknown)}, and the "
-                f"embedding has {', '.join(self.standardization.sizes)}: "
-                "correct candidates"
-            )
+        check_weights(weights, self.standardization.sizes)
         used = {n: s for n in self.names for s in [share_of(weights, n)] if s}
         total = sum(used.values())
         shares = {name: share / total for name, share in used.items()}
@@ -214,7 +244,6 @@ class Parts:
             blocks = functools.partial(self._blocks, name)
             pairs = functools.partial(self._pairs, name)
             return _View(size, blocks, pairs, lambda weights: weights)
-        directions.channels_of(size)
         inputs, back = self._alone(name)
         rows = np.arange(len(targets)) if rows is None else rows
         own, _ = logistic_regression.fit(inputs[rows], targets, _FIRST_C)

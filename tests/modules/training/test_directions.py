@@ -7,7 +7,7 @@ import torch
 from modules.errors import BadInput
 from modules.models.standardization import Standardization
 from modules.training import directions, logistic_regression
-from modules.training.candidate import check_candidates
+from modules.training.candidate import check_candidates, choose_candidates
 from modules.training.linear import LinearTrainer
 from modules.training.parts import Parts
 
@@ -90,17 +90,29 @@ def test_the_scores_are_those_of_one_linear_classifier(count):
     assert (inputs**2).sum(axis=1).mean() == pytest.approx(1, abs=1e-6)
 
 
-def test_left_out_utterances_play_no_part_in_their_directions():
-    parts, _ = make_parts(40)
-    targets = torch.eye(2).double()[torch.arange(40) % 2]
-    kept = np.arange(30)
-    inputs, _ = parts.combine(ALONG, targets[kept], kept)
-    changed = targets.flip(dims=[1])
-    changed[kept] = targets[kept]
-    again, _ = parts.combine(ALONG, changed[kept], kept)
-    np.testing.assert_array_equal(inputs, again)
-    other, _ = parts.combine(ALONG, targets, np.arange(40))
-    assert np.abs(inputs @ inputs.T - other @ other.T).max() > 1e-3
+def test_left_out_labels_play_no_part_in_the_scores_of_a_fold():
+    parts, standardised = make_parts(40)
+    labels = torch.arange(40) % 2
+    speakers = [f"speaker{i // 10}" for i in range(30)]
+    targets = torch.nn.functional.one_hot(labels[:30]).double()
+    # The last 10 utterances are those of dev.
+    own = parts, [ALONG], None, targets, labels[:30], speakers
+    [chosen] = choose_candidates(*own)
+
+    def expected(kept, known):
+        inputs, back = parts.combine(ALONG, targets[known], known)
+        weights, bias = logistic_regression.fit(
+            inputs[kept], targets[kept], chosen.C
+        )
+        scores = standardised.double() @ back(weights).T + bias
+        return torch.log_softmax(scores, dim=1)
+
+    whole = np.arange(30)
+    for kept, left in logistic_regression.leave_out(labels[:30], speakers):
+        found = torch.from_numpy(chosen.scores[left])
+        of_kept = expected(kept, kept)[left]
+        torch.testing.assert_close(found, of_kept, atol=1e-3, rtol=1e-3)
+        assert (expected(kept, whole)[left] - found).abs().max() > 0.02
 
 
 def test_a_fold_has_the_inputs_of_the_utterances_it_keeps():
@@ -169,9 +181,15 @@ def test_few_directions_are_found_by_few_utterances():
         None,
     ],
 )
-def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(BadInput, match="correlations a weight that is none"):
+def test_a_weight_of_another_form_is_refused(weight):
+    with pytest.raises(BadInput, match="gives correlations neither a share"):
         LinearTrainer(candidates=[{"means": 1, "correlations": weight}])
+
+
+@pytest.mark.parametrize("candidates", [["means"], {"means": 1}, [None]])
+def test_a_candidate_that_is_not_a_dict_is_refused(candidates):
+    with pytest.raises(BadInput, match=r"is not a dict such as \{means: 1\}"):
+        LinearTrainer(candidates=candidates)
 
 
 def test_a_candidate_without_a_share_is_refused():

@@ -144,6 +144,14 @@ def test_the_candidate_that_left_out_speakers_prefer_has_the_share():
     assert shares(chosen) == pytest.approx(expected.tolist())
 
 
+def test_many_equal_candidates_have_equal_shares():
+    train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
+    trainer = LinearTrainer(C=10.0, candidates=[MEANS] * 11)
+    _, chosen = trainer.fit(make_joint(), train, dev)
+    shares = [own["share"] for own in chosen["candidates"]]
+    assert shares == pytest.approx([1 / 11] * 11)
+
+
 def test_candidates_are_averaged_by_their_shares(monkeypatch):
     monkeypatch.setattr(candidate, "SHARPNESS", 2.0)
     train, dev = Dataset([0, 1] * 20, 0), Dataset([0, 1] * 6, 1)
@@ -176,6 +184,21 @@ def test_a_candidate_with_a_part_that_is_not_there_is_refused():
     train, dev = Dataset([0, 1] * 9, 0), Dataset([0, 1], 1)
     with pytest.raises(BadInput, match="names the part voice.* means, corr"):
         trainer.fit(make_joint(), train, dev)
+
+
+@pytest.mark.parametrize(
+    "candidate, words",
+    [
+        ({"voice": 1}, "names the part voice.* means, corr"),
+        ({"means": {"share": 1, "directions": 4}}, "one for each pair"),
+    ],
+)
+def test_a_candidate_is_compared_with_the_head_before_encoding(
+    candidate, words
+):
+    trainer = LinearTrainer(candidates=[BOTH, candidate])
+    with pytest.raises(BadInput, match=words):
+        trainer.check(make_joint())
 
 
 def test_a_given_C_is_used():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from modules.errors import BadInput
 from modules.models.standardization import Standardization
 from modules.training.parts import Parts
 
@@ -46,6 +47,12 @@ def test_products_and_weights_are_those_of_the_concatenation(count, weights):
         own = own @ inputs / len(own)  # a score is one of the utterances'
     scores = standardised.double() @ back(own).T
     torch.testing.assert_close(scores, inputs @ own.T, atol=1e-4, rtol=1e-4)
+
+
+def test_a_candidate_of_parts_without_values_is_refused():
+    parts, _ = make_parts(12)
+    with pytest.raises(BadInput, match="have no values in this embedding"):
+        parts.combine({"none": 1})
 
 
 def test_a_part_without_a_share_gets_no_weight():
