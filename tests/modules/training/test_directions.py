@@ -36,6 +36,7 @@ def test_moments_have_the_products_of_whole_matrices(count):
     moments = directions.along(correlations, found.numpy())
     assert moments.shape == (70, count * (count + 1) // 2)
     whole = found.T @ square(correlations) @ found
+    # Moments are computed in fp32, and products are of the order of 1000.
     expected = torch.einsum("nij,mij->nm", whole, whole)
     torch.testing.assert_close(
         moments @ moments.T, expected, atol=1e-2, rtol=1e-4
