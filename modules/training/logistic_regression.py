@@ -4,6 +4,7 @@ The optimum is scikit-learn's, of the few values that `modules.training.parts`
 makes of wide embeddings.
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -95,9 +96,10 @@ def choose_C(
         leave=False,
     )
     work = delayed(_left_out_scores)
-    # One BLAS thread a fold: the result does not depend on their number.
-    with bar, threadpool_limits(1):
-        found = Parallel(torch.get_num_threads(), prefer="threads")(
+    # Before the limit, under which PyTorch has one thread.
+    workers = torch.get_num_threads()
+    with bar, _one_thread():
+        found = Parallel(workers, prefer="threads")(
             work(inputs, targets.numpy(), fold, candidates, bar)
             for fold in folds
         )
@@ -202,9 +204,22 @@ def fit(
     return torch.from_numpy(weights), torch.from_numpy(bias)
 
 
+@contextlib.contextmanager
+def _one_thread():
+    """Limit a fold to one thread: the result does not depend on the number."""
+    before = torch.get_num_threads()
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        # What new threads start with is PyTorch's last number of any thread.
+        torch.set_num_threads(before)
+
+
 def _left_out_scores(inputs, targets, fold, candidates, bar):
     """Return log-probabilities, [candidates, left out, classes]."""
     kept, left = fold
+    torch.set_num_threads(1)  # of this worker
     if callable(inputs):
         inputs = inputs(kept)
     rows, kept_labels, sample_weight = _as_labels(targets[kept])

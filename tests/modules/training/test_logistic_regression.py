@@ -1,5 +1,7 @@
 """Logistic regression: its optimum, its folds, the choice of C."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -281,3 +283,29 @@ def test_rotation_keeps_the_products_of_the_first_utterances(first):
     assert_close(own @ own.T, double @ double.T, 1e-8)
     weights = torch.randn(2, first, dtype=torch.float64) @ own
     assert_close(double @ back(weights).T, own @ weights.T, 1e-5)
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_folds_run_side_by_side(four_threads):
+    inputs, labels = problem(count=48)
+    together = threading.Barrier(4)
+
+    def of_kept(kept):
+        # Broken, if fewer than four folds are here at a time.
+        together.wait(timeout=60)
+        assert torch.get_num_threads() == 1
+        return inputs.double().numpy()
+
+    problem_of = one_hot(labels), labels, speakers_of(48)
+    found = choose_C(of_kept, *problem_of, [1.0, 10.0])
+    expected = choose_C(inputs.double().numpy(), *problem_of, [1.0, 10.0])
+    assert found[:2] == expected[:2]
+    np.testing.assert_array_equal(found[2], expected[2])
+    assert torch.get_num_threads() == 4
