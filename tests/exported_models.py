@@ -3,6 +3,7 @@
 import pathlib
 
 import numpy as np
+import soundfile
 from speechbrain.inference.interfaces import foreign_class
 
 CPU = {"device": "cpu"}
@@ -37,3 +38,12 @@ def spoken(seconds=2.0, rate=16000, seed=0):
         for f in (120, 240, 480, 950, 1800, 2900)
     )
     return wave * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+
+
+def write_six_recordings(folder):
+    """Make a folder of six recordings, one of them silent; return it."""
+    folder.mkdir()
+    for number in range(6):
+        wave = spoken(0.3, seed=number) * (number != 4)
+        soundfile.write(folder / f"{number}.wav", wave, 16000)
+    return folder

@@ -9,9 +9,8 @@ import time
 import zipfile
 
 import pytest
-import soundfile
 from conftest import ROOT
-from exported_models import spoken
+from exported_models import write_six_recordings
 
 import predict
 
@@ -20,13 +19,7 @@ pytest.importorskip("pyarrow")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of six recordings, one of them silent."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for number in range(6):
-        wave = spoken(0.3, seed=number) * (number != 4)
-        soundfile.write(folder / f"{number}.wav", wave, 16000)
-    return folder
+    return write_six_recordings(tmp_path / "in")
 
 
 def run(*arguments):

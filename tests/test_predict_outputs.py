@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from exported_models import spoken
+from exported_models import spoken, write_six_recordings
 
 import predict
 from modules.inference import bulk, job
@@ -24,13 +24,7 @@ def read_jsonl(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder of six recordings, one of them silent."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for number in range(6):
-        wave = spoken(0.3, seed=number) * (number != 4)
-        soundfile.write(folder / f"{number}.wav", wave, 16000)
-    return folder
+    return write_six_recordings(tmp_path / "in")
 
 
 class Killed(BaseException):

@@ -1,7 +1,5 @@
 """Recordings become log-probabilities, several at a time."""
 
-import concurrent.futures
-import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -22,6 +20,7 @@ from modules.inference.recordings import (
     make_batches,
 )
 from modules.inference.records import Row, average
+from modules.threads import workers
 
 # Threads of their own beyond this only wait for each other.
 MOST_JOBS = 64
@@ -245,29 +244,13 @@ def classify_batches(
 
     for count, group in itertools.groupby(batches, side_by_side):
         group = list(group)
-        with _workers(min(count, len(group))) as pool:
+        with workers(min(count, len(group))) as pool:
             yield from pool.map(
                 lambda batch: _classify_batch(
                     model, batch, device, embed, keep
                 ),
                 group,
             )
-
-
-@contextlib.contextmanager
-def _workers(count):
-    """Give so many threads, which share those that PyTorch had."""
-    threads = torch.get_num_threads()
-    try:
-        with concurrent.futures.ThreadPoolExecutor(
-            count,
-            initializer=torch.set_num_threads,
-            initargs=(max(1, threads // count),),
-        ) as pool:
-            yield pool
-    finally:
-        # MKL has one number for the whole process.
-        torch.set_num_threads(threads)
 
 
 def _classify_batch(model, batch, device, embed, keep):

@@ -11,7 +11,7 @@ from speechbrain.utils.logger import get_logger
 
 from modules.errors import BadInput
 from modules.training import logistic_regression
-from modules.training.parts import Parts, has_directions
+from modules.training.parts import Parts, has_directions, share_of
 
 logger = get_logger(__name__)
 
@@ -93,7 +93,7 @@ def check_candidates(candidates: list[dict[str, Any]]) -> None:
                 "correct candidates"
             )
         try:
-            weights = _WEIGHTS.validate_python(candidate)
+            _WEIGHTS.validate_python(candidate)
         except pydantic.ValidationError as problem:
             part = problem.errors()[0]["loc"][0]
             raise BadInput(
@@ -101,8 +101,7 @@ def check_candidates(candidates: list[dict[str, Any]]) -> None:
                 "the variance, such as 1 or 0.25, nor {share: 1, directions: "
                 "64}: correct candidates"
             ) from problem
-        shares = (getattr(own, "share", own) for own in weights.values())
-        if not any(shares):
+        if not any(share_of(candidate, name) for name in candidate):
             raise BadInput(
                 f"the candidate {candidate} gives no part a share above 0: "
                 "correct candidates"
@@ -165,11 +164,8 @@ def choose_candidates(
         best: Any = C
         left_out, scores = None, None
         if C is None or len(weights) > 1:
-            inputs: Any = functools.partial(_of_kept, combine, targets)
-            if not has_directions(own):
-                inputs = first_inputs(combine(targets)[0], len(labels))
             best, left_out, scores = logistic_regression.choose_C(
-                inputs,
+                functools.partial(_of_kept, combine, targets),
                 targets,
                 labels,
                 speakers,

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 
 from modules.errors import BadInput
 
-# Utterances whose square matrices are in memory at a time.
-_ROWS = 64
-
 
 def channels_of(pairs: int) -> int:
     """Return how many channels have so many pairs.
@@ -106,20 +103,15 @@ def along(correlations: torch.Tensor, directions: NDArray) -> torch.Tensor:
     array([[0.   , 0.707, 0.   ]])
     """
     channels, count = directions.shape
-    place = torch.triu_indices(channels, channels, offset=1)
-    row, column = torch.triu_indices(count, count)
-    factor = torch.where(row == column, 1.0, 2**0.5)
+    first, second = torch.triu_indices(channels, channels, offset=1)
+    row, column, factor = _moments(count)
     used = torch.from_numpy(directions.astype(np.float32))
-    moments = torch.empty(len(correlations), len(row), dtype=torch.float64)
-    for first in range(0, len(correlations), _ROWS):
-        some = correlations[first : first + _ROWS]
-        matrices = some.new_zeros(len(some), channels, channels)
-        matrices[:, place[0], place[1]] = some
-        # The sum of the upper triangle and its mirror image, after the product.
-        half = used.T @ (matrices @ used)
-        found = (half + half.transpose(1, 2))[:, row, column] * factor
-        moments[first : first + len(some)] = found
-    return moments
+    matrices = correlations.new_zeros(len(correlations), channels, channels)
+    matrices[:, first, second] = correlations
+    # The sum of the upper triangle and its mirror image, after the product.
+    half = used.T @ (matrices @ used)
+    found = (half + half.transpose(1, 2))[:, row, column] * factor
+    return found.double()
 
 
 def back(weights: torch.Tensor, directions: NDArray) -> torch.Tensor:
@@ -149,12 +141,17 @@ def back(weights: torch.Tensor, directions: NDArray) -> torch.Tensor:
     True
     """
     channels, count = directions.shape
-    row, column = torch.triu_indices(count, count)
-    factor = torch.where(row == column, 1.0, 2**0.5)
+    row, column, factor = _moments(count)
     matrices = weights.new_zeros(len(weights), count, count)
     matrices[:, row, column] = weights * factor
     used = torch.from_numpy(directions)
     whole = used @ matrices @ used.T
     whole = whole + whole.transpose(1, 2)
-    place = torch.triu_indices(channels, channels, offset=1)
-    return whole[:, place[0], place[1]]
+    first, second = torch.triu_indices(channels, channels, offset=1)
+    return whole[:, first, second]
+
+
+def _moments(count):
+    """Return row, column and factor of each moment of `along`."""
+    row, column = torch.triu_indices(count, count)
+    return row, column, torch.where(row == column, 1.0, 2**0.5)

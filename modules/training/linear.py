@@ -70,8 +70,8 @@ class LinearTrainer:
         Each a classifier of some parts of a joint embedding, part -> share of
         the variance, or ``{"share": 1, "directions": 64}`` for correlations
         along learned directions, see `modules.training.directions`; they are
-        averaged. If no speaker can be left out, the
-        first one is used alone. None: one, of all parts alike.
+        averaged. If no speaker can be left out, the first one is used alone.
+        None: one, of all parts alike.
     label_smoothing : float
         Share of a target's probability that is spread over all classes.
     soft_labels : str

@@ -4,19 +4,19 @@ The optimum is scikit-learn's, of the few values that `modules.training.parts`
 makes of wide embeddings.
 """
 
-import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from speechbrain.utils.logger import get_logger
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
+
+from modules.threads import workers
 
 logger = get_logger(__name__)
 
@@ -95,14 +95,13 @@ def choose_C(
         disable=not progress,
         leave=False,
     )
-    work = delayed(_left_out_scores)
-    # Before the limit, under which PyTorch has one thread.
-    workers = torch.get_num_threads()
-    with bar, _one_thread():
-        found = Parallel(workers, prefer="threads")(
-            work(inputs, targets.numpy(), fold, candidates, bar)
-            for fold in folds
-        )
+
+    def score(fold):
+        return _left_out_scores(inputs, targets.numpy(), fold, candidates, bar)
+
+    # One thread a fold, of BLAS too: the result does not depend on their number.
+    with bar, workers(torch.get_num_threads()) as pool, threadpool_limits(1):
+        found = list(pool.map(score, folds))
     left = np.concatenate([left for _, left in folds])
     scores = np.concatenate(found, axis=1)
     own = scores[:, np.arange(len(left)), labels[left]]
@@ -204,22 +203,9 @@ def fit(
     return torch.from_numpy(weights), torch.from_numpy(bias)
 
 
-@contextlib.contextmanager
-def _one_thread():
-    """Limit a fold to one thread: the result does not depend on the number."""
-    before = torch.get_num_threads()
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        # What new threads start with is PyTorch's last number of any thread.
-        torch.set_num_threads(before)
-
-
 def _left_out_scores(inputs, targets, fold, candidates, bar):
     """Return log-probabilities, [candidates, left out, classes]."""
     kept, left = fold
-    torch.set_num_threads(1)  # of this worker
     if callable(inputs):
         inputs = inputs(kept)
     rows, kept_labels, sample_weight = _as_labels(targets[kept])

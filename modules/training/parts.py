@@ -22,8 +22,8 @@ from modules.training import directions, logistic_regression
 
 # Values of embeddings that are in fp64 at a time.
 _COLUMNS = 4096
-# Utterances whose values are standardised at a time.
-_ROWS = 256
+# Utterances whose square matrices of correlations are in memory at a time.
+_ROWS = 64
 # Of the classifier by which directions are found: 10 and 100 gave the same.
 _FIRST_C = 100.0
 _LEAST = 1e-30
@@ -193,9 +193,9 @@ class Parts:
             See `check_weights`.
         """
         check_weights(weights, self.standardization.sizes)
-        used = {n: s for n in self.names for s in [share_of(weights, n)] if s}
-        total = sum(used.values())
-        shares = {name: share / total for name, share in used.items()}
+        shares = {name: share_of(weights, name) for name in self.names}
+        total = sum(shares.values())
+        shares = {n: share / total for n, share in shares.items() if share}
         views = {
             name: self._view(name, weights[name], targets, rows)
             for name in shares

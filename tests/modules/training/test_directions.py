@@ -30,7 +30,6 @@ def random(*shape, seed=0):
 
 @pytest.mark.parametrize("count", [1, 5, CHANNELS])
 def test_moments_have_the_products_of_whole_matrices(count):
-    # More utterances than are squared at a time.
     correlations = random(70, PAIRS)
     found = random(CHANNELS, count, seed=1).double()
     moments = directions.along(correlations, found.numpy())
